@@ -1,0 +1,214 @@
+// Converts to views, releases the GIL, computes.
+#pragma once
+
+#include <pybind11/functional.h>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <variant>
+
+#include "bindings/deconvolver.h"
+#include "cpu/deconvolver.h"
+
+namespace fastdeblur {
+
+namespace py = pybind11;
+
+// Shapes and strides come from Python with 1 to 3 axes, slowest first.
+template <class Value>
+std::array<Value, 3> as_axes(const std::vector<Value>& given, Value missing) {
+  switch (given.size()) {
+    case 1: return {missing, missing, given[0]};
+    case 2: return {given[0], missing, given[1]};
+    case 3: return {given[0], given[1], given[2]};
+    default: throw py::value_error("expected 1 to 3 axes");
+  }
+}
+
+inline std::array<std::ptrdiff_t, 3> strides_of(const py::array& array) {
+  std::vector<std::ptrdiff_t> strides(array.strides(), array.strides() + array.ndim());
+  return as_axes<std::ptrdiff_t>(strides, 0);
+}
+
+inline ImageView view(const py::object& object) {
+  if (object.is_none()) return {};
+  const py::array array = py::reinterpret_borrow<py::array>(object);
+  const char kind = array.dtype().kind();
+  const auto size = array.dtype().itemsize();
+  Element element;
+  if (kind == 'f' && size == 4) element = Element::f32;
+  else if (kind == 'f' && size == 8) element = Element::f64;
+  else if ((kind == 'u' || kind == 'b') && size == 1) element = Element::u8;
+  else if (kind == 'u' && size == 2) element = Element::u16;
+  else if (kind == 'u' && size == 4) element = Element::u32;
+  else if (kind == 'u' && size == 8) element = Element::u64;
+  else if (kind == 'i' && size == 1) element = Element::i8;
+  else if (kind == 'i' && size == 2) element = Element::i16;
+  else if (kind == 'i' && size == 4) element = Element::i32;
+  else if (kind == 'i' && size == 8) element = Element::i64;
+  else throw py::type_error("unsupported dtype");
+  return {array.data(), element, strides_of(array)};
+}
+
+template <class T>
+MutableImageView<T> mutable_view(py::object object) {
+  py::array array = py::reinterpret_borrow<py::array>(object);
+  return {static_cast<T*>(array.mutable_data()), strides_of(array)};
+}
+
+// (image, out, psf, weights or None, init or None)
+template <class T>
+std::vector<PlaneView<T>> plane_views(const std::vector<py::tuple>& planes) {
+  std::vector<PlaneView<T>> views;
+  for (const py::tuple& plane : planes)
+    views.push_back({view(plane[0]), mutable_view<T>(plane[1]), plane[2].cast<int64_t>(), view(plane[3]), view(plane[4])});
+  return views;
+}
+
+using Maps = std::vector<std::tuple<std::vector<int64_t>, std::vector<int64_t>, std::vector<double>, std::vector<double>>>;
+
+inline std::array<AxisMap, 3> axis_maps(const Maps& given) {
+  std::vector<AxisMap> maps;
+  for (const auto& [first, second, w1, w2] : given) maps.push_back({first, second, w1, w2});
+  return as_axes<AxisMap>(maps, AxisMap{{0}, {0}, {1.0}, {0.0}});
+}
+
+inline Acceleration as_acceleration(const std::string& name) {
+  return name == "ogm" ? Acceleration::ogm : name == "biggs-andrews" ? Acceleration::biggs_andrews : Acceleration::none;
+}
+
+// The deconvolver that fits the number of axes: signals have nothing to fill the lanes with.
+template <class T>
+class Deconvolver {
+  using Wide = CpuDeconvolver<T, native_lanes<T>>;
+  using Narrow = CpuDeconvolver<T, 1>;
+
+ public:
+  Deconvolver(Problem<T> problem, bool one_axis) {
+    const py::gil_scoped_release release;
+    if (one_axis) {
+      implementation_ = std::make_unique<Narrow>(std::move(problem));
+    } else {
+      implementation_ = std::make_unique<Wide>(std::move(problem));
+    }
+  }
+
+  // Returns None, or (plane, what) for an image that cannot be used.
+  py::object wiener(const std::vector<py::tuple>& planes, double balance, const std::string& reg, const py::object& power) {
+    const auto views = plane_views<T>(planes);
+    WienerOptions<T> options;
+    options.balance = static_cast<T>(balance);
+    options.reg = reg == "identity" ? WienerOptions<T>::identity
+                  : reg == "laplacian" ? WienerOptions<T>::laplacian
+                                       : WienerOptions<T>::power;
+    if (!power.is_none()) options.power_values = static_cast<const T*>(py::reinterpret_borrow<py::array>(power).data());
+    return run([&](auto& d) { d.wiener(views, options); });
+  }
+
+  // on_iteration(plane, iteration, change, estimate) -> bool, estimate(out) fills an array; or None.
+  py::object richardson_lucy(const std::vector<py::tuple>& planes, int64_t iterations, const std::string& acceleration,
+                             double background,
+                             bool measured, const py::object& on_iteration) {
+    const auto views = plane_views<T>(planes);
+    RichardsonLucyOptions options;
+    options.iterations = iterations;
+    options.acceleration = as_acceleration(acceleration);
+    options.background = background;
+    const auto begin = std::chrono::steady_clock::now();
+    auto looked = begin;
+    Progress<T> progress;
+    if (!on_iteration.is_none()) {
+      progress = [&](int64_t plane, int64_t done, double change, const std::function<void(MutableImageView<T>)>& estimate) {
+        const py::gil_scoped_acquire acquire;
+        if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+        const py::cpp_function copy([&estimate](const py::object& out) {
+          const auto target = mutable_view<T>(out);
+          const py::gil_scoped_release release;
+          estimate(target);
+        });
+        return on_iteration(plane, done, change, copy).template cast<bool>();
+      };
+    } else {
+      // Nobody listens, but Ctrl-C must be heard; taking the GIL after every iteration of a tiny image would cost more than it.
+      options.goes_on = [&looked](int64_t, double) {
+        const auto now = std::chrono::steady_clock::now();
+        if (now - looked < std::chrono::milliseconds(50)) return true;
+        looked = now;
+        const py::gil_scoped_acquire acquire;
+        if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+        return true;
+      };
+    }
+    return run([&](auto& d) { d.richardson_lucy(views, options, measured, progress); });
+  }
+
+ private:
+  template <class F>
+  py::object run(F f) {
+    try {
+      const py::gil_scoped_release release;
+      std::visit([&](auto& d) { f(*d); }, implementation_);
+    } catch (const BadImage& bad) {
+      return py::make_tuple(bad.plane, static_cast<int>(bad.what));
+    }
+    return py::none();
+  }
+
+  std::variant<std::unique_ptr<Wide>, std::unique_ptr<Narrow>> implementation_;
+};
+
+template <class T>
+Problem<T> make_problem(const std::vector<int64_t>& frame, const std::vector<int64_t>& grid, const std::vector<int64_t>& psf_shape,
+                        int64_t psf_count, bool extended, bool dark_outside, bool keep, int threads) {
+  Problem<T> problem;
+  problem.grid.frame = as_axes<int64_t>(frame, 1);
+  problem.grid.full = as_axes<int64_t>(grid, 1);
+  problem.psf_shape = as_axes<int64_t>(psf_shape, 1);
+  problem.psf_count = psf_count;
+  problem.extended = extended;
+  problem.dark_outside = dark_outside;
+  problem.keep = keep;
+  problem.threads = threads;
+  return problem;
+}
+
+template <class T>
+void bind_deconvolver(py::module_& m, const char* suffix) {
+  const std::string name = std::string("Deconvolver") + suffix;
+  py::class_<Deconvolver<T>>(m, name.c_str())
+      .def(py::init([](const std::vector<int64_t>& frame, const std::vector<int64_t>& grid, const py::array_t<T>& psfs,
+                       const Maps& data_maps, const Maps& init_maps, bool extended, bool dark_outside, bool keep, int threads) {
+             const std::vector<int64_t> psf_shape(psfs.shape() + 1, psfs.shape() + psfs.ndim());
+             Problem<T> problem =
+                 make_problem<T>(frame, grid, psf_shape, psfs.shape(0), extended, dark_outside, keep, threads);
+             problem.psfs.assign(psfs.data(), psfs.data() + psfs.size());
+             problem.data_maps = axis_maps(data_maps);
+             problem.init_maps = axis_maps(init_maps);
+             return std::make_unique<Deconvolver<T>>(std::move(problem), frame.size() == 1);
+           }),
+           py::arg("frame"), py::arg("grid"), py::arg("psfs"), py::arg("data_maps"), py::arg("init_maps"), py::arg("extended"),
+           py::arg("dark_outside"), py::arg("keep"), py::arg("threads"))
+      .def("wiener", &Deconvolver<T>::wiener, py::arg("planes"), py::arg("balance"), py::arg("reg"), py::arg("power"))
+      .def("richardson_lucy", &Deconvolver<T>::richardson_lucy, py::arg("planes"), py::arg("iterations"), py::arg("acceleration"),
+           py::arg("background"), py::arg("measured"), py::arg("on_iteration"));
+  m.def((std::string("bytes") + suffix).c_str(),
+        [](const std::vector<int64_t>& frame, const std::vector<int64_t>& grid, const std::vector<int64_t>& psf_shape,
+           int64_t psf_count, bool extended, bool dark_outside, bool keep, int threads, bool richardson_lucy,
+           const std::string& acceleration, bool weights, bool many_planes) {
+          const auto problem = make_problem<T>(frame, grid, psf_shape, psf_count, extended, dark_outside, keep, threads);
+          const Acceleration kind = as_acceleration(acceleration);
+          return frame.size() == 1
+                     ? CpuDeconvolver<T, 1>::bytes(problem, richardson_lucy, kind, weights, many_planes)
+                     : CpuDeconvolver<T, native_lanes<T>>::bytes(problem, richardson_lucy, kind, weights, many_planes);
+        },
+        py::arg("frame"), py::arg("grid"), py::arg("psf_shape"), py::arg("psf_count"), py::arg("extended"),
+        py::arg("dark_outside"), py::arg("keep"), py::arg("threads"), py::arg("richardson_lucy"), py::arg("acceleration"),
+        py::arg("weights"), py::arg("many_planes"));
+}
+
+}  // namespace fastdeblur

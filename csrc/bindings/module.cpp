@@ -1,0 +1,20 @@
+// The compiled core, one module per instruction-set level.
+#include <pybind11/pybind11.h>
+
+#include "bindings/deconvolver.h"
+#include "bindings/psf.h"
+#include "cpu/parallel.h"
+
+PYBIND11_MODULE(FASTDEBLUR_MODULE, m) {
+  m.doc() = "The compiled core of fastdeblur.";
+  m.attr("isa") = FASTDEBLUR_ISA_NAME;
+#if defined(_OPENMP)
+  m.attr("openmp") = true;
+#else
+  m.attr("openmp") = false;
+#endif
+  m.def("default_threads", &fastdeblur::default_threads, "What n_threads = 0 means.");
+  bind_deconvolver_f32(m);
+  bind_deconvolver_f64(m);
+  fastdeblur::bind_psf(m);
+}

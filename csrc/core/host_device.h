@@ -1,0 +1,10 @@
+// Marks functions that the same source gives to the host and to a CUDA device.
+#pragma once
+
+#if defined(__CUDACC__)
+#define FD_HD __host__ __device__ __forceinline__
+#elif defined(_MSC_VER)
+#define FD_HD __forceinline
+#else
+#define FD_HD inline __attribute__((always_inline))
+#endif

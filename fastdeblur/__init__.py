@@ -1,0 +1,28 @@
+"""fastdeblur: undo blur in images, fast.
+
+Functions: ``wiener``, ``richardson_lucy``; for streams of frames ``Deconvolver``; ``estimate_memory`` says beforehand what a call
+takes; ``psf`` makes point-spread functions. Images are in linear light, arrays of any real dtype; nothing is rescaled or clipped.
+"""
+
+from fastdeblur import errors, psf
+from fastdeblur._version import __version__
+from fastdeblur.errors import DeviceError, InvalidArgument, OutOfMemory, PSFWarning, Unsupported
+from fastdeblur.methods.richardson_lucy import Iteration, richardson_lucy
+from fastdeblur.methods.wiener import wiener
+from fastdeblur.plan import Deconvolver, estimate_memory
+
+__all__ = [
+    "Deconvolver",
+    "DeviceError",
+    "InvalidArgument",
+    "Iteration",
+    "OutOfMemory",
+    "PSFWarning",
+    "Unsupported",
+    "__version__",
+    "errors",
+    "estimate_memory",
+    "psf",
+    "richardson_lucy",
+    "wiener",
+]

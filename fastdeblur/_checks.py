@@ -1,0 +1,308 @@
+"""Argument checks: each raises before any work and names the argument, the rule and the value."""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastdeblur.errors import InvalidArgument, OutOfMemory, PSFWarning
+
+MAX_NDIM = 3
+_AXES = {1: "(w,)", 2: "(h, w)", 3: "(d, h, w)"}
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def names_memory_errors(function: Callable[P, R]) -> Callable[P, R]:
+    """Turn NumPy's MemoryError into OutOfMemory: converting or checking an argument may be what does not fit."""
+
+    @wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except OutOfMemory:
+            raise
+        except MemoryError as error:
+            raise OutOfMemory(f"{function.__name__}: {error or 'the memory for an argument cannot be allocated'}") from error
+
+    return guarded
+
+
+def as_real_array(value: Any, name: str) -> NDArray[Any]:
+    """The argument as a native-endian NumPy array of a real dtype, without a copy where none is needed."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise InvalidArgument(
+            f"{name}: a masked array's mask would be lost; pass the data and mark missing pixels by weights=0"
+        )
+    if hasattr(value, "__cuda_array_interface__"):
+        raise InvalidArgument(f"{name}: expected an array in host memory, got {type(value).__name__} on a CUDA device")
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"{name}: expected an array, got {type(value).__name__} ({error})") from error
+    if array.dtype.kind not in "buif":
+        raise InvalidArgument(f"{name}: expected a real numeric dtype, got {array.dtype}")
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array
+
+
+def result_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """float64 stays; float16 and all integers are computed in, and returned as, float32."""
+    return np.dtype(np.float64 if dtype.kind == "f" and dtype.itemsize >= 8 else np.float32)
+
+
+def as_psf(value: Any) -> NDArray[np.float64]:
+    """A PSF, or one per channel, checked but not yet normalised."""
+    psf = as_real_array(value, "psf").astype(np.float64, order="C")
+    if not 1 <= psf.ndim <= MAX_NDIM + 1:
+        raise InvalidArgument(f"psf: expected 1 to 3 spatial axes (and at most a channel axis), got shape {psf.shape}")
+    if psf.size == 0:
+        raise InvalidArgument(f"psf: expected at least one pixel, got shape {psf.shape}")
+    require_finite(psf, "psf")
+    return psf
+
+
+def normalised(psf: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A purely spatial PSF divided by its sum; warns about what is legal but probably meant otherwise."""
+    with np.errstate(over="ignore"):
+        total = float(psf.sum())
+    if not total > 0.0 or not math.isfinite(total):
+        raise InvalidArgument(f"psf: expected a positive, finite sum, got {total:g}")
+    psf = psf / total
+    negative = -float(psf[psf < 0].sum())
+    if negative > 0:
+        warnings.warn(
+            f"psf: has negative values ({100 * negative:.2g} % of its sum); light cannot be negative",
+            PSFWarning,
+            stacklevel=_user_level(),
+        )
+    for axis, n in enumerate(psf.shape):
+        profile = psf.sum(tuple(a for a in range(psf.ndim) if a != axis))
+        offset = float(profile @ np.arange(n)) - n // 2
+        if abs(offset) > max(1.0, 0.1 * n):
+            warnings.warn(
+                f"psf: its centroid lies {offset:+.1f} pixels from its origin (index {n // 2}) on axis {axis}; "
+                f"the result moves by as much",
+                PSFWarning,
+                stacklevel=_user_level(),
+            )
+    return psf
+
+
+def _user_level() -> int:
+    """The stack level of the first caller outside this package, so that a warning points at the user's line."""
+    import sys
+
+    package = __name__.partition(".")[0]
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def require_finite(
+    array: NDArray[Any], name: str, where: NDArray[Any] | None = None, *, limit: float = math.inf
+) -> None:
+    """Refuse NaN, infinity and values beyond a limit, except where a mask says that the pixel is not used."""
+    if array.dtype.kind != "f":
+        return
+    limit = min(limit, float(np.finfo(np.float64).max))
+    if float(np.finfo(array.dtype).max) <= limit:
+        bad = ~np.isfinite(array)
+    else:
+        bad = ~((array <= limit) & (array >= -limit))  # also true for NaN
+    if where is not None:
+        bad &= where
+    if bad.any():
+        index = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
+        rule = "finite values" if not np.isfinite(array[index]) else f"values within +-{limit:.3g} (their sum must not overflow)"
+        raise InvalidArgument(f"{name}: expected {rule}, got {array[index]} at index {index}")
+
+
+def require_nonnegative(array: NDArray[Any], name: str, where: NDArray[Any] | None = None) -> None:
+    """Refuse values below zero where they are used."""
+    if array.dtype.kind in "bu":
+        return
+    bad = array < 0
+    if where is not None:
+        bad &= where
+    if bad.any():
+        index = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
+        hint = "; Richardson-Lucy counts light: add the offset back and pass it as background=, or clip" * (name == "image")
+        raise InvalidArgument(f"{name}: expected values >= 0, got {array[index]} at index {index}{hint}")
+
+
+def as_number(value: Any, name: str, *, minimum: float = 0.0, dtype: Any = np.float64) -> float:
+    """A finite real scalar not below the minimum, and finite in the dtype to compute in too."""
+    try:
+        scalar = np.ndim(value) == 0 and not isinstance(value, (str, bytes)) and not np.iscomplexobj(value)
+        number = float(value) if scalar else math.nan
+    except OverflowError:
+        number = math.inf
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number) or number < minimum:
+        raise InvalidArgument(f"{name}: expected a finite number >= {minimum:g}, got {value!r}")
+    if number > float(np.finfo(dtype).max):
+        raise InvalidArgument(f"{name}: expected a number that {np.dtype(dtype)} can hold, got {value!r}")
+    return number
+
+
+def as_count(value: Any, name: str, *, minimum: int = 0) -> int:
+    """An integer not below the minimum; a float is not an integer, not even 3.0."""
+    try:
+        count = operator.index(value) if not isinstance(value, (bool, np.bool_)) else None
+    except TypeError:
+        count = None
+    if count is None or count < minimum:
+        raise InvalidArgument(f"{name}: expected an integer >= {minimum}, got {value!r}")
+    return count
+
+
+def as_choice(value: Any, name: str, choices: tuple[str, ...]) -> str:
+    if not isinstance(value, str) or value not in choices:
+        raise InvalidArgument(f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}")
+    return value
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an image's axes read: leading batch axes and a channel axis make planes, the rest is space."""
+
+    shape: tuple[int, ...]
+    channel_axis: int | None  # non-negative
+    spatial: tuple[int, ...]
+    planes: tuple[int, ...]  # batch axes, then the channel axis if there is one
+    psf_per_channel: bool
+    psf_channel_axis: int = 0
+
+    @staticmethod
+    def of(shape: tuple[int, ...], psf_shape: tuple[int, ...], channel_axis: Any) -> Layout:
+        ndim = len(shape)
+        per_channel, psf_channel = False, 0
+        axis: int | None = None
+        if channel_axis is not None:
+            given = _as_axis(channel_axis, ndim)
+            axis = given % ndim
+            # Counted from the end, since a PSF has no batch axes; it has its own channel axis where the lengths agree.
+            psf_channel = axis - ndim + len(psf_shape)
+            # A matrix is one 2-D PSF wherever the image has two other axes: 3x3 on an RGB photograph, say.
+            may_hold_channels = len(psf_shape) > 2 or (len(psf_shape) == 2 and ndim == 2)
+            if may_hold_channels and psf_channel >= 0 and psf_shape[psf_channel] == shape[axis]:
+                per_channel = len(psf_shape) <= ndim
+            if per_channel and len(psf_shape) - 1 > MAX_NDIM:
+                raise InvalidArgument(f"psf: expected at most {MAX_NDIM} spatial axes, got shape {psf_shape}")
+        space = len(psf_shape) - per_channel
+        others = tuple(n for a, n in enumerate(shape) if a != axis)
+        if space > MAX_NDIM:
+            raise InvalidArgument(
+                f"psf: expected at most {MAX_NDIM} spatial axes"
+                + (f", or {shape[axis]} channels along its channel axis" if axis is not None else "")
+                + f", got shape {psf_shape}"
+            )
+        if len(others) < space:
+            raise InvalidArgument(
+                f"psf: expected at most {len(others)} axes {_AXES.get(len(others), '')} for an image of shape {shape}"
+                + (f" with channel_axis={channel_axis}" if axis is not None else "")
+                + f", got shape {psf_shape}"
+            )
+        if 0 in shape:
+            raise InvalidArgument(f"image: expected at least one pixel, got shape {shape}")
+        if axis is None and ndim == space + 1 and space > 1 and shape[-1] <= 4:
+            raise InvalidArgument(
+                f"image: shape {shape} with a PSF of {space} axes looks like channels in the last axis; pass channel_axis=-1 "
+                f"(or channel_axis=0 for a stack of images {shape[-1]} pixels wide)"
+            )
+        batch = others[: len(others) - space]
+        planes = batch + ((shape[axis],) if axis is not None else ())
+        return Layout(shape, axis, others[len(others) - space :], planes, per_channel, psf_channel)
+
+    def view(self, array: NDArray[Any]) -> NDArray[Any]:
+        """An array of the image's shape as (*planes, *spatial), without a copy."""
+        if self.channel_axis is None:
+            return array
+        return np.moveaxis(array, self.channel_axis, len(self.planes) - 1)
+
+    def psfs(self, psf: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n, *psf spatial shape), each normalised: one for all planes, or one per channel."""
+        if not self.psf_per_channel:
+            return normalised(psf)[np.newaxis]
+        return np.stack([normalised(p) for p in np.moveaxis(psf, self.psf_channel_axis, 0)])
+
+
+def _as_axis(value: Any, ndim: int) -> int:
+    try:
+        axis = operator.index(value) if not isinstance(value, (bool, np.bool_)) else None
+    except TypeError:
+        axis = None
+    if axis is None:
+        raise InvalidArgument(f"channel_axis: expected an integer or None, got {value!r}")
+    if not -ndim <= axis < ndim:
+        raise InvalidArgument(f"channel_axis: expected {-ndim} to {ndim - 1} for {ndim} image axes, got {axis}")
+    return axis
+
+
+def as_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], **inputs: NDArray[Any] | None) -> NDArray[Any]:
+    """The output array: a new one, or the caller's if it fits and shares no memory with an input."""
+    if out is None:
+        try:
+            return np.empty(shape, dtype)
+        except (MemoryError, ValueError) as error:
+            raise OutOfMemory(f"out: an array of shape {shape} and dtype {dtype} cannot be allocated") from error
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+        raise InvalidArgument(f"out: expected a NumPy array, got {type(out).__name__}")
+    if out.shape != shape:
+        raise InvalidArgument(f"out: expected shape {shape}, got {out.shape}")
+    if out.dtype != dtype or not out.dtype.isnative:
+        raise InvalidArgument(f"out: expected dtype {dtype}, got {out.dtype}")
+    if not out.flags.writeable:
+        raise InvalidArgument("out: expected a writable array, got a read-only one")
+    if out.size and any(s == 0 and n > 1 for s, n in zip(out.strides, out.shape, strict=True)):
+        raise InvalidArgument(f"out: expected distinct elements, got strides {out.strides}")
+    for name, array in inputs.items():
+        if array is not None and _overlap(out, array):
+            raise InvalidArgument(f"out: expected memory of its own, got an array that overlaps {name}")
+    return out
+
+
+def _overlap(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    if not np.may_share_memory(a, b):
+        return False
+    try:
+        return np.shares_memory(a, b, max_work=10_000)
+    except Exception:  # numpy raises TooHardError, which moved between namespaces; undecided counts as overlapping
+        return True
+
+
+def require_memory(needed: int, what: str) -> None:
+    """Refuse a request that the machine cannot hold: the system would grant it first and kill the process later."""
+    if needed < 1 << 28:
+        return
+    available = _available_memory()
+    if available is not None and needed > available:
+        raise OutOfMemory(f"{what}: needs {needed / 1e9:.1f} GB of memory, {available / 1e9:.1f} GB are available")
+
+
+def _available_memory() -> int | None:
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return int(os.sysconf("SC_PHYS_PAGES")) * int(os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return None

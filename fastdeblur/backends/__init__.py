@@ -1,0 +1,74 @@
+"""The backends: each answers ``why_not`` and makes plans. ``auto`` takes the first of ``all_backends()`` that can."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastdeblur._geometry import Frame
+
+__all__ = ["Backend", "Plan", "Plane", "Spec", "all_backends", "get_backend"]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a backend needs to know to say whether it can: the method, the axes, the precision."""
+
+    method: str
+    ndim: int
+    dtype: np.dtype[Any]
+    boundary: str
+
+
+class Plane(NamedTuple):
+    """One image to restore. All arrays have the frame's shape and may have any strides."""
+
+    image: NDArray[Any]
+    out: NDArray[Any]
+    psf: int  # index into the plan's PSFs
+    weights: NDArray[Any] | None = None
+    init: NDArray[Any] | None = None
+    index: tuple[int, ...] = ()  # position among batch axes and channels
+
+
+class Plan(Protocol):
+    """Everything that can be prepared before an image is there."""
+
+    def run(self, method: str, params: Any, planes: Sequence[Plane]) -> None:
+        """Restore every plane into its ``out``; ``out`` is not touched before the plane's result is complete."""
+
+
+class Backend(Protocol):
+    """One way to compute."""
+
+    name: str
+
+    def why_not(self, spec: Spec | None = None) -> str:
+        """Empty if this backend can serve the spec (None: anything at all), else one sentence."""
+
+    def plan(self, frame: Frame, psfs: NDArray[Any], n_threads: int, keep: bool) -> Plan:
+        """A plan for one geometry; psfs has shape (n, *psf_shape), each of sum 1, in the dtype to compute in. keep: it will see
+        many images."""
+
+    def memory(self, method: str, frame: Frame, dtype: np.dtype[Any], options: dict[str, Any]) -> int:
+        """Bytes that a plan and a run of the method take beyond input and output."""
+
+
+@lru_cache(maxsize=1)
+def all_backends() -> tuple[Backend, ...]:
+    """Every backend, best first."""
+    from fastdeblur.backends.native import NativeBackend
+    from fastdeblur.backends.numba_ import NumbaBackend
+    from fastdeblur.backends.numpy_ import NumpyBackend
+
+    return (NativeBackend(), NumbaBackend(), NumpyBackend())
+
+
+def get_backend(name: str) -> Backend | None:
+    """The backend of that name, or None."""
+    return next((backend for backend in all_backends() if backend.name == name), None)

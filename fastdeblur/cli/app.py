@@ -1,0 +1,39 @@
+"""The command's frame: its subcommands and options that belong to none of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fastdeblur import __version__
+from fastdeblur.cli.deblur import deblur
+from fastdeblur.cli.demo import demo
+from fastdeblur.cli.info import info
+
+app = typer.Typer(
+    help="Undo blur in images: Wiener and Richardson-Lucy deconvolution with a known point-spread function.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(deblur)
+app.command()(info)
+app.command()(demo)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"fastdeblur {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass

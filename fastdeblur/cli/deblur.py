@@ -1,0 +1,336 @@
+"""`fastdeblur deblur`: restore image files."""
+
+from __future__ import annotations
+
+import os
+import time
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from fastdeblur.cli import images, psfspec
+from fastdeblur.cli.failure import UsageError, WorkError, note, reported
+from fastdeblur.cli.images import Picture
+from fastdeblur.cli.progress import Bar
+from fastdeblur.cli.restore import Restorer, Settings, volume_order
+from fastdeblur.errors import FastdeblurError, OutOfMemory
+
+# Decoded inputs are kept from the check to the work up to this many bytes, and decoded again beyond it.
+_KEEP = 512 << 20
+
+DEFAULT_BALANCE = 0.01
+DEFAULT_NUM_ITER = 30
+
+
+class Method(str, Enum):
+    wiener = "wiener"
+    richardson_lucy = "richardson-lucy"
+
+
+class Boundary(str, Enum):
+    periodic = "periodic"
+    reflect = "reflect"
+    edge = "edge"
+    zero = "zero"
+    unknown = "unknown"
+
+
+class Acceleration(str, Enum):
+    none = "none"
+    biggs_andrews = "biggs-andrews"
+
+
+class Backend(str, Enum):
+    auto = "auto"
+    native = "native"
+    numba = "numba"
+    numpy = "numpy"
+
+
+def deblur(
+    inputs: Annotated[list[str], typer.Argument(metavar="IN...", help="PNG, JPEG or TIFF files.")],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="A file for one input (its suffix is the format), else a directory, made if missing.",
+        ),
+    ],
+    psf: Annotated[
+        str,
+        typer.Option(
+            metavar="SPEC",
+            help="The blur: motion:LENGTH[,ANGLE] (pixels; degrees, counter-clockwise from the x axis), "
+            "gaussian:SIGMA or gaussian:SIGMA,SIGMA (per axis, rows first), defocus:RADIUS, or a file "
+            "(.npy, .png, .jpg, .tif; values as they are, origin at shape // 2, any positive sum).",
+        ),
+    ],
+    method: Annotated[Method, typer.Option("--method", "-m", help="The algorithm.")] = Method.richardson_lucy,
+    balance: Annotated[
+        float | None,
+        typer.Option(help=f"wiener: weight of smoothness against sharpness (default {DEFAULT_BALANCE})."),
+    ] = None,
+    num_iter: Annotated[
+        int | None,
+        typer.Option(
+            "--num-iter",
+            "-n",
+            help=f"richardson-lucy: iterations (default {DEFAULT_NUM_ITER}); more are sharper and noisier.",
+        ),
+    ] = None,
+    acceleration: Annotated[
+        Acceleration | None,
+        typer.Option(
+            help="richardson-lucy: biggs-andrews needs several times fewer iterations (default none)."
+        ),
+    ] = None,
+    background: Annotated[
+        float | None,
+        typer.Option(
+            help="richardson-lucy: constant light that did not pass the blur, in the file's numbers, "
+            "or in 0..1 of linear light where the file is gamma-encoded (default 0)."
+        ),
+    ] = None,
+    tol: Annotated[
+        float | None, typer.Option(help="richardson-lucy: stop when the relative change falls below this.")
+    ] = None,
+    boundary: Annotated[
+        Boundary | None,
+        typer.Option(
+            help="What lies beyond the frame (default: unknown for richardson-lucy, reflect for wiener)."
+        ),
+    ] = None,
+    volume: Annotated[
+        bool,
+        typer.Option(
+            "--volume", help="Take the pages of a TIFF as one volume; otherwise each page is a picture."
+        ),
+    ] = False,
+    gamma: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|srgb|none|NUMBER",
+            help="How the file's numbers stand for light, which is what gets blurred. auto: sRGB for "
+            "PNG, JPEG and 8-bit colour TIFF (a PNG's gAMA chunk is followed); every other TIFF is linear. "
+            "A number is an exponent, such as 2.2.",
+        ),
+    ] = "auto",
+    linear: Annotated[bool, typer.Option("--linear", help="The same as --gamma none.")] = False,
+    threads: Annotated[int, typer.Option(min=0, help="Threads; 0 for as many as there are cores.")] = 0,
+    backend: Annotated[
+        Backend, typer.Option(help="Who computes; `fastdeblur info` lists them.")
+    ] = Backend.auto,
+    max_pixels: Annotated[
+        int, typer.Option(min=0, help="Refuse larger pictures (decompression bombs); 0 for no limit.")
+    ] = images.MAX_PIXELS,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace output files, the input too if OUT names it.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress bar, and no line per file.")
+    ] = False,
+) -> None:
+    """Deblur image files with a known point-spread function.
+
+    Dtype, colour, alpha and metadata are kept; EXIF orientation stays a tag, and the PSF applies to the
+    pixels as they are stored. A file is written whole or not at all. All inputs are checked before any work.
+    """
+    with reported():
+        settings = _settings(
+            method,
+            balance,
+            num_iter,
+            acceleration,
+            background,
+            tol,
+            boundary,
+            gamma,
+            linear,
+            threads,
+            backend,
+        )
+        kernel = psfspec.parse(psf, 3 if volume else 2)
+        jobs = _plan_outputs([Path(name) for name in inputs], output, overwrite)
+        kept = _check(jobs, volume, max_pixels)
+        target = jobs[0][1].parent  # the same for all
+        try:
+            target.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"OUT: the directory {str(target)!r} cannot be made: {error.strerror}"
+            ) from error
+        _work(jobs, kept, Restorer(settings, kernel), volume, max_pixels, overwrite, quiet)
+
+
+def _settings(
+    method: Method,
+    balance: float | None,
+    num_iter: int | None,
+    acceleration: Acceleration | None,
+    background: float | None,
+    tol: float | None,
+    boundary: Boundary | None,
+    gamma: str,
+    linear: bool,
+    threads: int,
+    backend: Backend,
+) -> Settings:
+    others: dict[str, Any] = {"--balance": balance}
+    if method is Method.wiener:
+        others = {
+            "--num-iter": num_iter,
+            "--acceleration": acceleration,
+            "--background": background,
+            "--tol": tol,
+        }
+    for name, value in others.items():
+        if value is not None:
+            raise UsageError(f"{name}: has no meaning for --method {method.value}")
+    if method is Method.wiener and boundary is Boundary.unknown:
+        raise UsageError(
+            "--boundary: expected periodic, reflect, edge or zero for --method wiener, got unknown"
+        )
+    for name, number in (("--balance", balance), ("--background", background), ("--tol", tol)):
+        if number is not None and not 0 <= number < float("inf"):
+            raise UsageError(f"{name}: expected a finite number >= 0, got {number}")
+    if num_iter is not None and num_iter < 0:
+        raise UsageError(f"--num-iter: expected an integer >= 0, got {num_iter}")
+    return Settings(
+        method=method.value,
+        balance=DEFAULT_BALANCE if balance is None else balance,
+        num_iter=DEFAULT_NUM_ITER if num_iter is None else num_iter,
+        boundary=boundary.value if boundary else None,
+        acceleration=None if acceleration in (None, Acceleration.none) else acceleration.value,
+        background=background or 0.0,
+        tol=tol,
+        threads=threads,
+        backend=backend.value,
+        gamma=_gamma(gamma, linear),
+    )
+
+
+def _gamma(text: str, linear: bool) -> str | float | None:
+    if linear:
+        if text not in ("auto", "none"):
+            raise UsageError(f"--linear: contradicts --gamma {text}")
+        return 1.0
+    if text == "auto":
+        return None
+    if text in ("srgb", "none"):
+        return "srgb" if text == "srgb" else 1.0
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.1 <= value <= 10:
+        raise UsageError(f"--gamma: expected auto, srgb, none or a number from 0.1 to 10, got {text!r}")
+    return value
+
+
+def _plan_outputs(inputs: list[Path], output: str, overwrite: bool) -> list[tuple[Path, Path]]:
+    """The output file for each input. Raises UsageError where one of them may not be written."""
+    out = Path(output)
+    ends_open = output.endswith(("/", os.sep))
+    if out.is_dir() or ends_open or len(inputs) > 1:
+        if not out.is_dir() and not ends_open and out.suffix.lower() in images.SUFFIXES:
+            raise UsageError(f"OUT: expected a directory for {len(inputs)} inputs, got {output!r}")
+        if out.exists() and not out.is_dir():
+            raise UsageError(f"OUT: expected a directory, but {output!r} is a file")
+        jobs = [(path, out / path.name) for path in inputs]
+        place = out if out.is_dir() else out.parent
+    else:
+        jobs = [(inputs[0], out)]
+        place = out.parent
+    if not place.is_dir():
+        raise UsageError(f"OUT: the directory {str(place)!r} does not exist")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UsageError(f"OUT: the directory {str(place)!r} cannot be written to")
+    taken: dict[Path, Path] = {}
+    for path, target in jobs:
+        images.format_of(target)
+        if target in taken:
+            raise UsageError(f"OUT: {taken[target]} and {path} would both be written to {target}")
+        taken[target] = path
+        if target.is_dir():
+            raise UsageError(f"OUT: {target} is a directory")
+        if target.exists() and not overwrite:
+            if path.exists() and target.samefile(path):
+                raise UsageError(f"OUT: {target} is the input itself; --overwrite replaces it")
+            raise UsageError(f"OUT: {target} exists; --overwrite replaces it")
+    if overwrite:  # an output must not destroy an input that is still to be read
+        for path, target in jobs:
+            for other in inputs:
+                if other != path and target.exists() and other.exists() and target.samefile(other):
+                    raise UsageError(f"OUT: {path} would be written to {target}, which is another input")
+    return jobs
+
+
+def _check(jobs: list[tuple[Path, Path]], volume: bool, max_pixels: int) -> dict[Path, Picture]:
+    """Decode every input and see that it can be worked on; as many as fit in memory are kept."""
+    kept: dict[Path, Picture] = {}
+    size = 0
+    for path, out in jobs:
+        picture = images.read(path, max_pixels)
+        for number, page in enumerate(picture.pages):
+            pixels = page.pixels
+            if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+                place = f", page {number + 1}" if len(picture.pages) > 1 else ""
+                raise UsageError(f"IN: {path}{place}: expected finite values, got NaN or infinity")
+        if volume:
+            try:
+                volume_order(picture)
+            except ValueError as error:
+                raise UsageError(f"--volume: {path}: {error}") from error
+        images.check_fits(picture, out)
+        for text in picture.notes:
+            note(text)
+        size += picture.nbytes
+        if size <= _KEEP:
+            kept[path] = picture
+    return kept
+
+
+def _work(
+    jobs: list[tuple[Path, Path]],
+    kept: dict[Path, Picture],
+    restorer: Restorer,
+    volume: bool,
+    max_pixels: int,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    lines = []
+    try:
+        with Bar(len(jobs), quiet) as bar:
+            for path, out in jobs:
+                start = time.perf_counter()
+                picture = kept.pop(path, None) or images.read(path, max_pixels)
+                first = picture.pages[0]
+                runs = len(volume_order(picture)) if volume else len(picture.pages)
+                bar.begin(path.name, runs * first.colours)
+                try:
+                    work = restorer.volume if volume else restorer.pages
+                    result = work(picture, bar.callback())
+                except OutOfMemory as error:
+                    raise WorkError(f"{path}: {error}") from error
+                except FastdeblurError as error:
+                    raise UsageError(f"{path}: {error}") from error
+                images.write(result, out, overwrite)
+                bar.end()
+                lines.append(f"{path} -> {out}  {_describe(picture)}  {time.perf_counter() - start:.2f} s")
+    finally:
+        if not quiet:
+            for line in lines:
+                typer.echo(line)
+
+
+def _describe(picture: Picture) -> str:
+    pixels: NDArray[Any] = picture.pages[0].pixels
+    pages = f"{len(picture.pages)} pages of " if len(picture.pages) > 1 else ""
+    return f"{pages}{'x'.join(map(str, pixels.shape))} {pixels.dtype.name}"

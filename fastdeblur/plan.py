@@ -1,0 +1,229 @@
+"""Deconvolver: everything that can be prepared once, for streams of frames; and what it takes in memory."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from fastdeblur._checks import Layout, as_choice, as_count, as_number, as_real_array, names_memory_errors
+from fastdeblur._dispatch import choose
+from fastdeblur._geometry import Frame
+from fastdeblur._problem import Problem, as_boundary
+from fastdeblur.backends import Spec
+from fastdeblur.errors import InvalidArgument
+from fastdeblur.methods.richardson_lucy import Callback, as_acceleration
+from fastdeblur.methods.richardson_lucy import run as run_richardson_lucy
+from fastdeblur.methods.wiener import Regularization
+from fastdeblur.methods.wiener import run as run_wiener
+
+_DEFAULT_BOUNDARY = {"wiener": "reflect", "richardson_lucy": "unknown"}
+
+
+class Deconvolver:
+    """A plan for images of one shape and one PSF: FFT plans, transfer functions and scratch, made once and kept.
+
+    With ``out=`` given, a call after the first allocates nothing that grows with the image. Calls from several threads are safe;
+    they take turns.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the images, batch axes and channel axis included.
+    psf : array
+        As in ``wiener``.
+    dtype : float32 or float64
+        The precision to compute in, and the dtype of the results; images of other dtypes are converted as they are read.
+    boundary : str, optional
+        As in ``wiener`` and ``richardson_lucy``. None takes each method's own default, "reflect" and "unknown".
+    channel_axis, n_threads, backend
+        As in ``wiener``.
+
+    Raises
+    ------
+    InvalidArgument, Unsupported
+        As ``wiener``.
+    """
+
+    @names_memory_errors
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        psf: ArrayLike,
+        *,
+        dtype: DTypeLike = np.float32,
+        boundary: str | None = None,
+        channel_axis: int | None = None,
+        n_threads: int = 0,
+        backend: str = "auto",
+    ):
+        self._shape = _as_shape(shape, "shape")
+        self._boundary = None if boundary is None else as_boundary(boundary, "richardson_lucy")
+        self._problem = Problem(
+            self._shape,
+            psf,
+            _as_dtype(dtype),
+            channel_axis=channel_axis,
+            n_threads=n_threads,
+            backend=backend,
+            keep=True,
+        )
+        self._problem.backend("wiener", self._boundary or "reflect")  # a backend that cannot is an error now, not later
+        self._lock = threading.RLock()
+        self._busy = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the images."""
+        return self._shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """dtype of the results."""
+        return self._problem.dtype
+
+    @names_memory_errors
+    def wiener(
+        self, image: ArrayLike, balance: float, *, reg: Regularization = "laplacian", out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """As the function ``wiener``, for an image of the plan's shape; the result has the plan's dtype."""
+        boundary = as_boundary(self._boundary or _DEFAULT_BOUNDARY["wiener"], "wiener")
+        array = self._image(image)
+        balance = as_number(balance, "balance")
+        with self._turn():
+            return run_wiener(self._problem, array, balance, reg, boundary, out)
+
+    @names_memory_errors
+    def richardson_lucy(
+        self,
+        image: ArrayLike,
+        num_iter: int = 30,
+        *,
+        acceleration: str | None = None,
+        background: float = 0.0,
+        weights: ArrayLike | None = None,
+        init: ArrayLike | None = None,
+        tol: float | None = None,
+        callback: Callback | None = None,
+        out: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
+        """As the function ``richardson_lucy``, for an image of the plan's shape; the result has the plan's dtype."""
+        array = self._image(image)
+        with self._turn():
+            return run_richardson_lucy(
+                self._problem,
+                array,
+                self._boundary or _DEFAULT_BOUNDARY["richardson_lucy"],
+                out,
+                num_iter=num_iter,
+                acceleration=acceleration,
+                background=background,
+                weights=weights,
+                init=init,
+                tol=tol,
+                callback=callback,
+            )
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One call at a time: the scratch is shared. A callback that comes back in here would wait for itself."""
+        with self._lock:
+            if self._busy:
+                raise InvalidArgument(
+                    "callback: expected not to use the Deconvolver that is calling it, got a call from inside; take "
+                    "state.estimate(), or a plan of its own"
+                )
+            self._busy = True
+            try:
+                yield
+            finally:
+                self._busy = False
+
+    def _image(self, image: ArrayLike) -> NDArray[Any]:
+        array = as_real_array(image, "image")
+        if array.shape != self._shape:
+            raise InvalidArgument(f"image: expected the plan's shape {self._shape}, got {array.shape}")
+        return array
+
+    def __repr__(self) -> str:
+        psf = self._problem.psfs.shape[1:]
+        return f"Deconvolver(shape={self._shape}, psf={psf}, dtype={self.dtype}, boundary={self._boundary!r})"
+
+
+def estimate_memory(
+    method: str,
+    shape: tuple[int, ...],
+    psf_shape: tuple[int, ...],
+    dtype: DTypeLike = np.float32,
+    *,
+    boundary: str | None = None,
+    acceleration: str | None = None,
+    weights: bool = False,
+    channel_axis: int | None = None,
+    n_threads: int = 0,
+    backend: str = "auto",
+) -> int:
+    """Peak memory in bytes that a call takes beyond its input and output.
+
+    Parameters
+    ----------
+    method : "wiener" or "richardson_lucy"
+    shape, psf_shape : tuple of int
+        Shapes of the image and of the PSF.
+    dtype : dtype
+        The image's dtype; float64 is computed in float64, everything else in float32.
+    boundary, acceleration, channel_axis, n_threads, backend
+        As in the call.
+    weights : bool
+        Whether the call has ``weights``.
+
+    Raises
+    ------
+    InvalidArgument
+        As the call.
+    """
+    as_choice(method, "method", ("wiener", "richardson_lucy"))
+    boundary = as_boundary(_DEFAULT_BOUNDARY[method] if boundary is None else boundary, method)
+    layout = Layout.of(_as_shape(shape, "shape"), _as_shape(psf_shape, "psf_shape"), channel_axis)
+    psf_space = list(psf_shape)
+    psfs = psf_space.pop(layout.psf_channel_axis) if layout.psf_per_channel else 1
+    try:
+        given = np.dtype(dtype)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"dtype: expected a real numeric dtype, got {dtype!r}") from error
+    if dtype is None or given.kind not in "buif":
+        raise InvalidArgument(f"dtype: expected a real numeric dtype, got {dtype!r}")
+    real = np.dtype(np.float64 if given.kind == "f" and given.itemsize >= 8 else np.float32)
+    frame = Frame.of(layout.spatial, tuple(psf_space), boundary)
+    chosen = choose(backend, Spec(method, len(psf_space), real, boundary))
+    options = {
+        "acceleration": as_acceleration(acceleration),
+        "weights": bool(weights),
+        "n_threads": as_count(n_threads, "n_threads"),
+        "psfs": psfs,
+        "planes": math.prod(layout.planes),
+    }
+    return chosen.memory(method, frame, real, options)
+
+
+def _as_shape(value: Any, name: str) -> tuple[int, ...]:
+    try:
+        shape = tuple(value)
+    except TypeError:
+        raise InvalidArgument(f"{name}: expected a tuple of integers, got {value!r}") from None
+    return tuple(as_count(n, name, minimum=1) for n in shape)
+
+
+def _as_dtype(value: Any) -> np.dtype[Any]:
+    try:
+        dtype = np.dtype(value)
+    except (TypeError, ValueError):
+        raise InvalidArgument(f"dtype: expected float32 or float64, got {value!r}") from None
+    if value is None or dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise InvalidArgument(f"dtype: expected float32 or float64, got {dtype if value is not None else None}")
+    return dtype

@@ -1,0 +1,78 @@
+"""What all tests share: the backends that really work here, and Hypothesis profiles."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+import fastdeblur
+from fastdeblur.backends import all_backends
+
+settings.register_profile(
+    "default", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True, database=None)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+BACKENDS = tuple(backend.name for backend in all_backends())
+REQUIRED = frozenset(os.environ.get("FASTDEBLUR_REQUIRE", "").replace(" ", "").split(",")) - {""}
+
+
+@cache
+def why_not(name: str) -> str:
+    """Empty if the backend allocated and ran one small problem, else why it did not."""
+    backend = next(b for b in all_backends() if b.name == name)
+    if why := backend.why_not(None):
+        return why
+    try:
+        result = fastdeblur.wiener(np.ones((5, 7), np.float32), np.ones((3, 3)), 0.1, backend=name)
+    except ImportError as error:
+        return str(error)
+    return "" if np.allclose(result, 1) else f"{name} is there but computes nonsense: {result}"
+
+
+def usable_backends() -> tuple[str, ...]:
+    return tuple(name for name in BACKENDS if not why_not(name))
+
+
+def skip_or_fail(name: str, why: str) -> None:
+    """Skip, or fail where FASTDEBLUR_REQUIRE names this backend."""
+    if name in REQUIRED:
+        pytest.fail(f"FASTDEBLUR_REQUIRE names {name}, but: {why}")
+    pytest.skip(f"{name}: {why}")
+
+
+def need(name: str) -> str:
+    if why := why_not(name):
+        skip_or_fail(name, why)
+    return name
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if unknown := REQUIRED - {*BACKENDS, "cuda", "cupy"}:
+        raise pytest.UsageError(f"FASTDEBLUR_REQUIRE: expected names from {BACKENDS}, got {sorted(unknown)}")
+
+
+@pytest.fixture(params=BACKENDS, scope="session")
+def backend(request: pytest.FixtureRequest) -> str:
+    """Every backend that works here."""
+    return need(request.param)
+
+
+@pytest.fixture(scope="session")
+def native() -> str:
+    return need("native")
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20)

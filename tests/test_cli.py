@@ -1,0 +1,580 @@
+"""The fastdeblur command from end to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from io import StringIO
+
+import numpy as np
+import pytest
+
+pytest.importorskip("typer")
+pytest.importorskip("rich")
+Image = pytest.importorskip("PIL.Image")
+tifffile = pytest.importorskip("tifffile")
+imagecodecs = pytest.importorskip("imagecodecs")
+
+from typer.testing import CliRunner  # noqa: E402
+
+import fastdeblur  # noqa: E402
+from fastdeblur import psf as generators  # noqa: E402
+from fastdeblur.cli import psfspec, transfer  # noqa: E402
+from fastdeblur.cli.app import app  # noqa: E402
+
+COMMAND = [sys.executable, "-c", "from fastdeblur.cli import main; main()"]
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+def deblur(*arguments):
+    return run("deblur", *arguments, "--backend", "numpy")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A working directory with a photo in it."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (24, 30, 3), dtype=np.uint8)).save("photo.png")
+    return tmp_path
+
+
+def files(place):
+    return sorted(str(path.relative_to(place)) for path in place.rglob("*"))
+
+
+def refused(place, *arguments, says, code=2, command=deblur):
+    """The command fails with one line that says so, and touches nothing."""
+    before = {name: (place / name).read_bytes() for name in files(place) if (place / name).is_file()}
+    result = command(*arguments)
+    assert result.exit_code == code, result.output
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("fastdeblur: ")
+    assert says in lines[0]
+    assert "Traceback" not in result.output
+    after = {name: (place / name).read_bytes() for name in files(place) if (place / name).is_file()}
+    assert after == before
+
+
+def test_deblurs_what_was_blurred(place):
+    """A scene of blocks, blurred by a known motion: the result is much nearer to the truth than the input."""
+    rng = np.random.default_rng(1)
+    scene = rng.random((8, 8, 3)).repeat(16, axis=0).repeat(16, axis=1)
+    kernel = generators.motion(9, 30)
+    padded = np.zeros(scene.shape[:2])
+    padded[: kernel.shape[0], : kernel.shape[1]] = kernel
+    padded = np.roll(padded, [-(n // 2) for n in kernel.shape], axis=(0, 1))
+    otf = np.fft.rfft2(padded)[..., None]
+    blurred = np.fft.irfft2(np.fft.rfft2(scene, axes=(0, 1)) * otf, scene.shape[:2], axes=(0, 1))
+
+    def save(name, light):
+        Image.fromarray(np.rint(255 * transfer.encode_srgb(np.clip(light, 0, 1))).astype(np.uint8)).save(name)
+
+    save("truth.png", scene)
+    save("blurred.png", blurred)
+    for method in (["-m", "richardson-lucy"], ["-m", "wiener", "--balance", "1e-4"]):
+        options = ["--psf", "motion:9,30", "--boundary", "periodic", "--overwrite", *method]
+        result = deblur("blurred.png", "-o", "sharp.png", *options)
+        assert result.exit_code == 0, result.output
+        truth, before, after = (
+            np.asarray(Image.open(name), float) for name in ("truth.png", "blurred.png", "sharp.png")
+        )
+        assert np.mean((after - truth) ** 2) < 0.4 * np.mean((before - truth) ** 2)
+
+
+def test_prints_the_time_per_file(place):
+    result = deblur("photo.png", "-o", "out.png", "--psf", "gaussian:1")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("photo.png -> out.png  24x30x3 uint8  ")
+    assert result.stdout.rstrip().endswith(" s")
+    assert deblur("photo.png", "-o", "quiet.png", "--psf", "gaussian:1", "--quiet").output == ""
+
+
+def test_many_inputs_go_to_a_directory_and_share_a_plan(place, monkeypatch):
+    from fastdeblur.cli import restore
+
+    plans = []
+
+    def counted(*arguments, **options):
+        plans.append(arguments[0])
+        return fastdeblur.Deconvolver(*arguments, **options)
+
+    monkeypatch.setattr(restore, "Deconvolver", counted)
+    for name in ("a.png", "b.png", "c.tif", "d.jpg"):
+        Image.fromarray(np.zeros((24, 30, 3), np.uint8)).save(name)
+    Image.fromarray(np.zeros((24, 31), np.uint8)).save("e.png")
+    result = deblur(
+        "a.png", "b.png", "c.tif", "d.jpg", "e.png", "-o", "made/", "--psf", "gaussian:1", "-n", "1"
+    )
+    assert result.exit_code == 0, result.output
+    assert [name for name in files(place) if name.startswith("made")] == [
+        "made", "made/a.png", "made/b.png", "made/c.tif", "made/d.jpg", "made/e.png",
+    ]  # fmt: skip
+    assert plans == [(24, 30, 3), (24, 31)]
+
+
+def test_one_input_into_a_directory(place):
+    (place / "there").mkdir()
+    assert deblur("photo.png", "-o", "there", "--psf", "gaussian:1", "-n", "1").exit_code == 0
+    assert deblur("photo.png", "-o", "new/", "--psf", "gaussian:1", "-n", "1").exit_code == 0
+    assert (place / "there/photo.png").read_bytes() == (place / "new/photo.png").read_bytes()
+
+
+def test_the_suffix_is_the_format(place):
+    for name in ("x.jpg", "x.JPEG", "x.tif", "x.TIFF", "x.png"):
+        assert deblur("photo.png", "-o", name, "--psf", "gaussian:1", "-n", "1").exit_code == 0
+        with Image.open(name) as image:
+            assert image.format == {"j": "JPEG", "t": "TIFF", "p": "PNG"}[name[2].lower()]
+
+
+def test_a_file_is_replaced_only_when_told(place):
+    before = (place / "photo.png").read_bytes()
+    refused(place, "photo.png", "-o", "photo.png", "--psf", "gaussian:1", says="is the input itself")
+    os.link("photo.png", "same.png")
+    refused(place, "photo.png", "-o", "same.png", "--psf", "gaussian:1", says="is the input itself")
+    (place / "old.png").write_bytes(b"old")
+    refused(place, "photo.png", "-o", "old.png", "--psf", "gaussian:1", says="old.png exists; --overwrite")
+    assert deblur("photo.png", "-o", "old.png", "--psf", "gaussian:1", "--overwrite").exit_code == 0
+    assert deblur("photo.png", "-o", "photo.png", "--psf", "gaussian:1", "--overwrite").exit_code == 0
+    assert (place / "photo.png").read_bytes() == (place / "old.png").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("inputs", "says"),
+    [
+        (["missing.png"], "missing.png: No such file"),
+        (["empty.png"], "empty.png: the file is empty"),
+        (["text.png"], "text.png: expected a PNG, JPEG or TIFF image"),
+        (["cut.png"], "cut.png: the PNG is truncated"),
+        (["cut.jpg"], "cut.jpg: the JPEG cannot be decoded"),
+        (["folder.png"], "folder.png: Is a directory"),
+        (["nan.tif"], "nan.tif: expected finite values"),
+        (["photo.png", "cut.png"], "cut.png"),
+    ],
+)
+def test_unusable_inputs_are_refused_before_any_work(place, inputs, says):
+    (place / "empty.png").touch()
+    (place / "text.png").write_text("hello")
+    data = (place / "photo.png").read_bytes()
+    (place / "cut.png").write_bytes(data[: len(data) // 2])
+    Image.open("photo.png").save("cut.jpg")
+    data = (place / "cut.jpg").read_bytes()
+    (place / "cut.jpg").write_bytes(data[: len(data) // 2])
+    (place / "folder.png").mkdir()
+    tifffile.imwrite("nan.tif", np.full((9, 9), np.nan, np.float32))
+    refused(place, *inputs, "-o", "new/", "--psf", "gaussian:1", says=says)
+    assert not (place / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        ("nowhere/out.png", "the directory 'nowhere' does not exist"),
+        ("nowhere/out/", "the directory 'nowhere' does not exist"),
+        ("out.gif", "expected a name ending in .png"),
+        ("out", "expected a name ending in .png"),
+        ("photo.png/", "expected a directory, but"),
+    ],
+)
+def test_unusable_outputs_are_refused(place, output, says):
+    refused(place, "photo.png", "-o", output, "--psf", "gaussian:1", says=says)
+
+
+def test_a_forbidden_directory_is_refused(place, monkeypatch):
+    (place / "locked").mkdir(mode=0o500)
+    if not hasattr(os, "geteuid") or os.geteuid() == 0:  # nothing is forbidden to root
+        real = os.access
+        monkeypatch.setattr(os, "access", lambda path, mode: "locked" not in str(path) and real(path, mode))
+    refused(place, "photo.png", "-o", "locked/out.png", "--psf", "gaussian:1", says="cannot be written to")
+
+
+def test_two_inputs_for_one_output_are_refused(place):
+    (place / "sub").mkdir()
+    (place / "sub/photo.png").write_bytes((place / "photo.png").read_bytes())
+    refused(
+        place, "photo.png", "sub/photo.png", "-o", "out/", "--psf", "gaussian:1",
+        says="photo.png and sub/photo.png would both be written to out/photo.png",
+    )  # fmt: skip
+    refused(
+        place, "photo.png", "sub/photo.png", "-o", "x.png", "--psf", "gaussian:1", says="expected a directory"
+    )
+    (place / "other.png").write_bytes((place / "photo.png").read_bytes())
+    refused(
+        place, "sub/photo.png", "photo.png", "-o", ".", "--psf", "gaussian:1", "--overwrite",
+        says="would both be written to",
+    )  # fmt: skip
+    os.remove("sub/photo.png")
+    os.symlink("../other.png", "sub/photo.png")
+    refused(
+        place, "photo.png", "other.png", "-o", "sub", "--psf", "gaussian:1", "--overwrite",
+        says="which is another input",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels", "output", "says"),
+    [
+        (
+            "f.tif",
+            np.zeros((9, 9), np.float32),
+            "x.png",
+            "PNG holds uint8 or uint16 pixels, but f.tif has float32",
+        ),
+        ("f.tif", np.zeros((9, 9), np.float32), "x.jpg", "JPEG holds uint8 pixels"),
+        ("s.tif", np.zeros((9, 9), np.uint16), "x.jpg", "JPEG holds uint8 pixels, but s.tif has uint16"),
+        ("p.tif", np.zeros((2, 9, 9), np.uint8), "x.png", "PNG holds one page, but p.tif has 2"),
+    ],
+)
+def test_a_format_that_cannot_hold_the_picture_is_refused(place, name, pixels, output, says):
+    tifffile.imwrite(name, pixels, photometric="minisblack")
+    refused(place, name, "-o", output, "--psf", "gaussian:1", says=says)
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("", "expected motion:LENGTH[,ANGLE]"),
+        ("motion", "there is no file 'motion'"),
+        ("motion:", "expected motion:LENGTH[,ANGLE] with numbers"),
+        ("motion:a", "expected motion:LENGTH[,ANGLE] with numbers, got 'motion:a'"),
+        ("motion:5,", "with numbers"),
+        ("motion:5,10,15", "expected motion:LENGTH[,ANGLE], got"),
+        ("motion:-5,10", "length: "),
+        ("motion:nan", "length: "),
+        ("motion:inf", "length: "),
+        ("gaussian:1,2,3", "expected one sigma or 2 (one per axis)"),
+        ("gaussian:-1", "sigma: "),
+        ("defocus:1,2", "expected defocus:RADIUS"),
+        ("defocus:x", "expected defocus:RADIUS with numbers"),
+        ("blur:4", "there is no file 'blur:4'"),
+        ("none.npy", "there is no file 'none.npy'"),
+        ("bad.npy", "cannot be read as a .npy file"),
+        ("pickle.npy", "cannot be read as a .npy file"),
+        ("line.npy", "expected 2 axes, got shape (5,)"),
+        ("zero.npy", "psf: expected a positive, finite sum"),
+        ("nan.npy", "psf: "),
+        ("empty.png", "--psf: empty.png: the file is empty"),
+        ("photo.png", "expected a grey image, got 3 different channels"),
+    ],
+)
+def test_bad_psfs_are_refused(place, spec, says):
+    (place / "bad.npy").write_bytes(b"\x93NUMPY\x01")
+    (place / "empty.png").touch()
+    np.save("pickle.npy", np.array([object()]))
+    np.save("line.npy", np.ones(5))
+    np.save("zero.npy", np.zeros((3, 3)))
+    np.save("nan.npy", np.full((3, 3), np.nan))
+    refused(place, "photo.png", "-o", "x.png", "--psf", spec, says=says)
+
+
+def test_psf_specs(place):
+    np.testing.assert_array_equal(psfspec.parse("motion:21,30", 2), generators.motion(21, 30))
+    np.testing.assert_array_equal(psfspec.parse("motion:7", 2), generators.motion(7))
+    np.testing.assert_array_equal(psfspec.parse("gaussian:2.5", 2), generators.gaussian(2.5))
+    np.testing.assert_array_equal(psfspec.parse("gaussian:2,3", 2), generators.gaussian((2, 3)))
+    np.testing.assert_array_equal(psfspec.parse("gaussian:1,2,2", 3), generators.gaussian((1, 2, 2), ndim=3))
+    np.testing.assert_array_equal(psfspec.parse("defocus:4", 2), generators.defocus(4))
+    kernel = np.arange(15, dtype=np.uint16).reshape(3, 5)
+    np.save("k.npy", kernel)
+    (place / "k.png").write_bytes(imagecodecs.png_encode(kernel))
+    (place / "rgb.png").write_bytes(imagecodecs.png_encode(np.repeat(kernel[..., None], 3, axis=2)))
+    tifffile.imwrite("k.tif", kernel.astype(np.float32))
+    tifffile.imwrite("k3.tif", np.ones((3, 3, 3), np.float32), photometric="minisblack")
+    for name in ("k.npy", "k.png", "rgb.png", "k.tif"):
+        np.testing.assert_array_equal(psfspec.parse(name, 2), kernel)
+    assert psfspec.parse("k3.tif", 3).shape == (3, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--balance", "1"], "--balance: has no meaning for --method richardson-lucy"),
+        (["-m", "wiener", "--num-iter", "3"], "--num-iter: has no meaning for --method wiener"),
+        (["-m", "wiener", "--tol", "3"], "--tol: has no meaning"),
+        (["-m", "wiener", "--background", "0"], "--background: has no meaning"),
+        (["-m", "wiener", "--acceleration", "none"], "--acceleration: has no meaning"),
+        (["-m", "wiener", "--boundary", "unknown"], "--boundary: expected periodic"),
+        (["-m", "wiener", "--balance", "-1"], "--balance: expected a finite number >= 0, got -1.0"),
+        (["-m", "wiener", "--balance", "nan"], "--balance: expected a finite number >= 0, got nan"),
+        (["--num-iter", "-1"], "--num-iter: expected an integer >= 0, got -1"),
+        (["--background", "inf"], "--background: expected a finite number"),
+        (["--tol", "-1"], "--tol: expected a finite number"),
+        (["--gamma", "x"], "--gamma: expected auto, srgb, none or a number"),
+        (["--gamma", "0"], "--gamma: expected auto, srgb, none or a number"),
+        (["--gamma", "srgb", "--linear"], "--linear: contradicts --gamma srgb"),
+        (["--volume"], "--psf: motion has two axes, but --volume needs three"),
+        (["--max-pixels", "10"], "30 x 24 pixels, more than --max-pixels 10"),
+    ],
+)
+def test_bad_options_are_refused(place, options, says):
+    refused(place, "photo.png", "-o", "x.png", "--psf", "motion:3", *options, says=says)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--method", "x"], ["--boundary", "x"], ["--threads", "-1"], ["--backend", "x"], ["--nonsense"]],
+)
+def test_unknown_words_are_refused(place, options):
+    result = run("deblur", "photo.png", "-o", "x.png", "--psf", "motion:3", *options)
+    assert result.exit_code == 2
+    assert not (place / "x.png").exists()
+
+
+def test_volumes(place):
+    stack = np.random.default_rng(0).random((6, 12, 10)).astype(np.float32)
+    tifffile.imwrite("v.tif", stack, photometric="minisblack")
+    result = deblur("v.tif", "-o", "w.tif", "--psf", "gaussian:1,2,2", "--volume", "-n", "3")
+    assert result.exit_code == 0, result.output
+    expected = fastdeblur.richardson_lucy(stack, generators.gaussian((1, 2, 2), ndim=3), 3, backend="numpy")
+    np.testing.assert_array_equal(tifffile.imread("w.tif"), expected)
+    assert deblur("v.tif", "-o", "p.tif", "--psf", "gaussian:2", "-n", "3").exit_code == 0
+    expected = fastdeblur.richardson_lucy(stack[2], generators.gaussian(2), 3, backend="numpy")
+    np.testing.assert_array_equal(tifffile.imread("p.tif")[2], expected)
+    refused(
+        place, "photo.png", "-o", "x.png", "--psf", "gaussian:1", "--volume", says="expected several pages"
+    )
+    tifffile.imwrite("c.tif", np.zeros((2, 3, 9, 9), np.uint8), imagej=True, metadata={"axes": "TCYX"})
+    refused(place, "c.tif", "-o", "x.tif", "--psf", "gaussian:1", "--volume", says="got axes 'TC'")
+
+
+def test_errors_from_the_library_name_the_file(place):
+    tifffile.imwrite("negative.tif", np.full((9, 9), -1, np.float32))
+    refused(
+        place, "negative.tif", "-o", "x.tif", "--psf", "gaussian:1",
+        says="fastdeblur: negative.tif: image: expected values >= 0, got -1.0",
+    )  # fmt: skip
+
+
+def test_options_reach_the_library(place):
+    pixels = np.random.default_rng(3).integers(5, 1000, (20, 21), dtype=np.uint16)
+    tifffile.imwrite("a.tif", pixels)
+    result = deblur(
+        "a.tif", "-o", "b.tif", "--psf", "defocus:2", "--num-iter", "9", "--acceleration", "biggs-andrews",
+        "--background", "4", "--boundary", "zero", "--tol", "0.01", "--threads", "1",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    expected = fastdeblur.richardson_lucy(
+        pixels, generators.defocus(2), 9, acceleration="biggs-andrews", background=4.0, boundary="zero",
+        tol=0.01, n_threads=1, backend="numpy",
+    )  # fmt: skip
+    np.testing.assert_array_equal(tifffile.imread("b.tif"), np.rint(np.clip(expected, 0, 65535)))
+
+
+def test_warnings_are_one_line(place):
+    kernel = np.ones((3, 3))
+    kernel[0, 0] = -0.1
+    np.save("k.npy", kernel)
+    result = deblur("photo.png", "-o", "x.png", "--psf", "k.npy", "-n", "1")
+    assert result.exit_code == 0
+    assert [line for line in result.stderr.splitlines() if "negative values" in line] == [
+        result.stderr.strip()
+    ]
+    assert result.stderr.startswith("fastdeblur: warning: psf: ")
+
+
+def test_a_failure_in_the_middle_keeps_what_is_done(place, monkeypatch):
+    from fastdeblur.cli import png
+
+    Image.open("photo.png").save("second.png")
+    real, calls = png.write, []
+
+    def write(picture, path):
+        calls.append(path)
+        if len(calls) == 2:
+            path.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        real(picture, path)
+
+    monkeypatch.setattr(png, "write", write)
+    result = deblur("photo.png", "second.png", "-o", "out/", "--psf", "gaussian:1", "-n", "1")
+    assert result.exit_code == 1
+    assert result.stderr.strip() == "fastdeblur: out/second.png: cannot be written: No space left on device"
+    assert [name for name in files(place) if name.startswith("out")] == ["out", "out/photo.png"]
+    assert "photo.png -> " in result.stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_long_run_and_leaves_nothing(place, number, code):
+    tifffile.imwrite("large.tif", np.random.default_rng(0).random((300, 300)).astype(np.float32))
+    before = files(place)
+    script = """
+import sys
+from fastdeblur.cli import main, restore
+class Announced(restore.Deconvolver):
+    def richardson_lucy(self, *arguments, **options):
+        print("started", flush=True)
+        return super().richardson_lucy(*arguments, **options)
+restore.Deconvolver = Announced
+sys.argv[1:] = "deblur large.tif -o out.tif --psf gaussian:2 -n 1000000 --backend numpy".split()
+main()
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "started\n"
+    time.sleep(0.3)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert errors.strip() in ("fastdeblur: interrupted", "fastdeblur: terminated")
+    assert files(place) == before
+
+
+def test_a_signal_while_writing_leaves_nothing(place):
+    """SIGTERM arrives when half of the file is there."""
+    script = """
+import os, signal, sys
+from fastdeblur.cli import png
+def write(picture, path):
+    path.write_bytes(b"half")
+    os.kill(os.getpid(), signal.SIGTERM)
+    signal.pause()
+png.write = write
+from fastdeblur.cli import main
+sys.argv[1:] = "deblur photo.png -o out.png --psf gaussian:1 -n 1 --backend numpy".split()
+main()
+"""
+    if os.name != "posix":
+        pytest.skip("signals as POSIX has them")
+    before = files(place)
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=False)
+    assert process.returncode == 143, process.stderr
+    assert files(place) == before
+
+
+def test_exit_codes_of_the_real_process(place):
+    arguments = ["deblur", "photo.png", "-o", "x.png", "--psf", "gaussian:1", "-n", "1", "--backend", "numpy"]
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    again = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    assert again.returncode == 2
+    assert again.stderr.count("\n") == 1
+    assert again.stdout == ""
+
+
+def test_the_entry_point_is_installed():
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        points = distribution("fastdeblur").entry_points
+    except PackageNotFoundError:
+        pytest.skip("fastdeblur is not installed")
+    (point,) = [each for each in points if each.group == "console_scripts"]
+    assert (point.name, point.value) == ("fastdeblur", "fastdeblur.cli:main")
+    assert point.load().__name__ == "main"
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich", "PIL", "tifffile", "imagecodecs"])
+def test_missing_libraries_are_told(missing, monkeypatch, capsys):
+    import fastdeblur.cli as cli
+
+    real = cli.find_spec
+    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == missing else real(name))
+    with pytest.raises(SystemExit) as leaving:
+        cli.main()
+    assert leaving.value.code == 2
+    assert (
+        capsys.readouterr().err == f'fastdeblur: the command needs {missing}: pip install "fastdeblur[cli]"\n'
+    )
+
+
+def test_the_package_does_not_import_the_command():
+    code = (
+        "import sys, fastdeblur; print([m for m in ('typer', 'rich', 'PIL', 'tifffile') if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_the_bar_shows_iterations(monkeypatch):
+    from rich.console import Console
+
+    from fastdeblur.cli import progress
+
+    shown = StringIO()
+    monkeypatch.setattr(
+        progress,
+        "Console",
+        lambda stderr: Console(file=shown, force_terminal=True, width=120, color_system=None),
+    )
+    image = np.random.default_rng(0).random((2, 12, 12))
+    with progress.Bar(1, quiet=False) as bar:
+        bar.begin("a.png", runs=2)
+        for plane in image:
+            fastdeblur.richardson_lucy(plane, np.ones((3, 3)), 4, callback=bar.callback(), backend="numpy")
+        assert bar._progress.tasks[0].completed == 1
+        bar.end()
+        assert bar._progress.tasks[0].completed == 1
+    assert "a.png" in shown.getvalue()
+    assert "iteration 4/4" in shown.getvalue()
+    with progress.Bar(1, quiet=True) as bar:
+        assert bar.callback() is None
+
+
+def test_info():
+    result = run("info", "--json")
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert found["version"] == fastdeblur.__version__
+    assert found["numpy"] == np.__version__
+    assert found["backends"]["numpy"] == ""
+    assert found["threads"] >= 1
+    assert set(found["backends"]) >= {"native", "numba", "numpy"}
+    text = run("info").stdout
+    for name in found:
+        assert name == "backends" or name in text
+    for name in found["backends"]:
+        assert f"backend {name}" in text
+
+
+def test_version_and_help():
+    assert run("--version").stdout.strip() == f"fastdeblur {fastdeblur.__version__}"
+    for command in ([], ["deblur"], ["info"], ["demo"]):
+        assert run(*command, "--help").exit_code == 0
+    assert "sRGB" in run("deblur", "--help").stdout  # what auto does
+
+
+def test_demo(place, monkeypatch):
+    pytest.importorskip("skimage")
+    from fastdeblur.cli import clock
+
+    monkeypatch.setattr(clock, "ITERATIONS", 4)
+    monkeypatch.setattr(clock, "FRAME_ITERATIONS", 4)
+    result = run("demo", "--backend", "numpy")
+    assert result.exit_code == 0, result.output
+    assert files(place) == ["fastdeblur-astronaut.png", "fastdeblur-clock.png", "photo.png"]
+    rows = {line.split("│")[2].strip(): line.split("│") for line in result.stdout.splitlines() if "│" in line}
+    before = next(line.split("│") for line in result.stdout.splitlines() if "astronaut (synthetic)" in line)
+    assert float(rows["Richardson-Lucy"][3]) > float(before[3]) + 4  # PSNR, dB
+    assert float(rows["Richardson-Lucy"][4]) > float(before[4]) + 0.1  # SSIM
+    assert "no sharp one to compare with" in " ".join(result.stdout.split())
+    refused(
+        place, "--output-dir", "nowhere", says="'nowhere' does not exist", command=lambda *a: run("demo", *a)
+    )
+
+
+def test_demo_says_what_it_needs(place, monkeypatch):
+    from fastdeblur.cli import demo
+
+    monkeypatch.setattr(demo, "find_spec", lambda name: None)
+    refused(place, says='pip install "fastdeblur[demo]"', command=lambda *a: run("demo", *a))
+
+
+def test_the_clocks_path():
+    from fastdeblur.cli import clock
+
+    kernel = clock.path_psf(clock.LENGTH, clock.HEIGHTS)
+    assert kernel.sum() == pytest.approx(1)
+    columns = kernel.sum(axis=0)
+    assert (columns > 1e-9).sum() in (36, 37)
+    level = clock.path_psf(10.0, (0.0,) * 5, (3, 15))
+    np.testing.assert_allclose(level[1, 3:12], 0.1, atol=1e-3)
+    np.testing.assert_allclose(level, level[::-1, ::-1], atol=1e-3)

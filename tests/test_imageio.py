@@ -1,0 +1,607 @@
+"""The command's files: dtype, colour, alpha and metadata survive, in every format and between them."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("typer")
+pytest.importorskip("rich")
+Image = pytest.importorskip("PIL.Image")
+tifffile = pytest.importorskip("tifffile")
+imagecodecs = pytest.importorskip("imagecodecs")
+
+from fastdeblur.cli import exif, images, transfer  # noqa: E402
+from fastdeblur.cli.failure import UsageError, WorkError  # noqa: E402
+from fastdeblur.cli.restore import Restorer, Settings, fill_hidden, volume_order  # noqa: E402
+
+XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'></x:xmpmeta>"
+
+
+@lru_cache(maxsize=1)  # it bears the time it was made
+def icc_profile():
+    from PIL import ImageCms
+
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def exif_block():
+    """An EXIF block with an Exif and a GPS directory; Pillow, and not its writer, reads it in these tests."""
+    big = ">"
+    photo = {
+        0x829A: exif.Value(5, 1, struct.pack(big + "II", 1, 4)),  # exposure time
+        0x9003: exif.Value(2, 20, b"2020:01:02 03:04:05\0"),
+    }
+    directory = {
+        0x010F: exif.Value(2, 6, b"Maker\0"),
+        0x0112: exif.Value(3, 1, struct.pack(big + "H", 6)),  # orientation
+        0x8769: photo,
+        0x8825: {0x0001: exif.Value(2, 2, b"N\0")},
+    }
+    return exif.pack_block(directory, big)
+
+
+def read_exif(block):
+    tags = Image.Exif()
+    tags.load(b"Exif\0\0" + block)
+    return tags
+
+
+def settings(**changes):
+    values = {
+        "method": "richardson-lucy",
+        "balance": 0.01,
+        "num_iter": 2,
+        "boundary": None,
+        "acceleration": None,
+        "background": 0.0,
+        "tol": None,
+        "threads": 0,
+        "backend": "numpy",
+        "gamma": None,
+    }
+    return Settings(**{**values, **changes})
+
+
+DELTA = np.ones((1, 1))
+
+
+def through(source, target, psf=DELTA, **changes):
+    """Read, deblur (with a delta: nothing should change), write, read."""
+    picture = Restorer(settings(**changes), psf).pages(images.read(source))
+    images.write(picture, target, overwrite=False)
+    return images.read(target)
+
+
+def random(shape, dtype, seed=0):
+    rng = np.random.default_rng(seed)
+    if np.dtype(dtype).kind == "f":
+        return rng.random(shape).astype(dtype)
+    return rng.integers(0, np.iinfo(dtype).max, shape, endpoint=True, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("samples", [1, 2, 3, 4])
+def test_png_keeps_every_value(tmp_path, dtype, samples):
+    pixels = random((9, 7, samples), dtype)
+    pixels = pixels[..., 0] if samples == 1 else pixels
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
+    result = through(tmp_path / "a.png", tmp_path / "b.png")
+    # float32 light holds 16-bit values to half a step.
+    np.testing.assert_array_equal(result.pages[0].pixels, pixels)
+    assert result.pages[0].pixels.dtype == dtype
+
+
+@pytest.mark.parametrize("gamma", [1.0, 2.2, "srgb"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_transfer_round_trip_is_exact_for_every_level(gamma, bits):
+    levels = np.arange(2**bits, dtype=np.float32) / np.float32(2**bits - 1)
+    back = transfer.encode(transfer.decode(levels, gamma), gamma)
+    np.testing.assert_array_equal(np.rint(back * (2**bits - 1)), np.arange(2**bits))
+
+
+def test_srgb_matches_the_standard():
+    np.testing.assert_allclose(transfer.decode_srgb(np.array([0.0, 0.5, 1.0])), [0, 0.21404114, 1], atol=1e-8)
+    np.testing.assert_allclose(
+        transfer.encode_srgb(np.array([0.001, 0.18])), [0.01292, 0.46135612], atol=1e-8
+    )
+
+
+def test_png_chunks_are_kept(tmp_path):
+    data = imagecodecs.png_encode(random((8, 8, 3), "uint16"))
+
+    def chunk(kind, content):
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    extra = {
+        b"gAMA": struct.pack(">I", 45455),
+        b"cHRM": bytes(32),
+        b"iCCP": b"p\0\0" + zlib.compress(icc_profile()),
+        b"pHYs": struct.pack(">IIB", 3937, 3937, 1),
+        b"tEXt": b"Comment\0hello",
+        b"zTXt": b"Title\0\0" + zlib.compress(b"long"),
+        b"iTXt": b"XML:com.adobe.xmp\0\0\0\0\0" + XMP,
+        b"eXIf": exif_block(),
+        b"tIME": b"\x07\xe4\x01\x02\x03\x04\x05",
+    }
+    (tmp_path / "a.png").write_bytes(data[:33] + b"".join(chunk(*each) for each in extra.items()) + data[33:])
+    result = through(tmp_path / "a.png", tmp_path / "b.png")
+    assert dict(result.metadata.native) == extra
+    assert result.metadata.icc == icc_profile()
+    assert result.metadata.xmp == XMP
+    np.testing.assert_allclose(result.metadata.dpi, (100, 100), atol=0.01)
+    with Image.open(tmp_path / "b.png") as image:
+        assert image.getexif()[0x0112] == 6
+        assert image.size == (8, 8)
+
+
+def test_palette_png_becomes_rgb_or_rgba(tmp_path):
+    colours = Image.fromarray(random((8, 8, 3), "uint8")).quantize(16)
+    colours.save(tmp_path / "p.png")
+    colours.save(tmp_path / "t.png", transparency=3)
+    np.testing.assert_array_equal(
+        through(tmp_path / "p.png", tmp_path / "p2.png").pages[0].pixels, np.array(colours.convert("RGB"))
+    )
+    assert through(tmp_path / "t.png", tmp_path / "t2.png").pages[0].pixels.shape == (8, 8, 4)
+
+
+def test_png_gamma_chunk_is_followed(tmp_path):
+    data = imagecodecs.png_encode(random((8, 8), "uint8"))
+    for stored, expected in ((45455, "srgb"), (100_000, 1.0), (50_000, 2.0)):
+        content = b"gAMA" + struct.pack(">I", stored)
+        chunk = struct.pack(">I", 4) + content + struct.pack(">I", zlib.crc32(content))
+        (tmp_path / "g.png").write_bytes(data[:33] + chunk + data[33:])
+        assert images.read(tmp_path / "g.png").gamma == expected
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_jpeg_keeps_mode_and_metadata(tmp_path, mode):
+    base = np.add.outer(np.arange(32), np.arange(48)).astype(np.uint8) * 2
+    picture = Image.fromarray(base).convert(mode)
+    picture.save(
+        tmp_path / "a.jpg",
+        quality=90,
+        exif=b"Exif\0\0" + exif_block(),
+        icc_profile=icc_profile(),
+        xmp=XMP,
+        comment=b"a comment",
+        dpi=(300, 300),
+        extra=b"\xff\xed" + struct.pack(">H", 2 + 20) + b"Photoshop 3.0\0" + b"123456",
+    )
+    result = through(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    assert result.pages[0].pixels.dtype == np.uint8
+    assert result.pages[0].pixels.shape == np.array(picture).shape
+    difference = result.pages[0].pixels.astype(float) - images.read(tmp_path / "a.jpg").pages[0].pixels
+    assert np.abs(difference).max() <= 3
+    metadata = result.metadata
+    assert (metadata.icc, metadata.xmp, metadata.dpi) == (icc_profile(), XMP, (300, 300))
+    assert metadata.exif == exif_block()
+    assert metadata.native["comment"] == b"a comment"
+    assert metadata.native["iptc"] == [b"Photoshop 3.0\0" + b"123456"]
+    with Image.open(tmp_path / "b.jpg") as image:
+        assert image.getexif()[0x0112] == 6  # the tag stays, and the pixels stay as they are stored
+        if mode == "RGB":
+            assert image.layer[0][1:3] == image.layer[1][1:3]  # 4:4:4
+
+
+def test_jpeg_of_four_inks_is_refused(tmp_path):
+    Image.new("CMYK", (8, 8)).save(tmp_path / "a.jpg")
+    with pytest.raises(UsageError, match="CMYK"):
+        images.read(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "uint16", "uint32", "int8", "int16", "int32", "float16", "float32", "float64"]
+)
+@pytest.mark.parametrize("samples", [1, 3])
+def test_tiff_keeps_every_value(tmp_path, dtype, samples):
+    pixels = random((9, 17) if samples == 1 else (9, 17, 3), dtype)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb" if samples == 3 else "minisblack")
+    # Wiener keeps negative numbers; a delta with balance 0 is the identity.
+    result = through(tmp_path / "a.tif", tmp_path / "b.tif", method="wiener", balance=0.0)
+    found = result.pages[0].pixels
+    assert found.dtype == dtype
+    if np.dtype(dtype).kind == "f":
+        np.testing.assert_allclose(
+            found, pixels, rtol=0, atol={"float16": 1e-3, "float32": 1e-6}.get(dtype, 1e-14)
+        )
+    else:
+        np.testing.assert_array_equal(found, pixels)
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("bigtiff", [False, True])
+@pytest.mark.parametrize("layout", [{}, {"tile": (16, 16)}, {"compression": "lzw", "predictor": 2}])
+def test_tiff_keeps_tags_pages_and_layout(tmp_path, byteorder, bigtiff, layout):
+    arrays = [random((20, 33), "uint16", seed) for seed in range(3)]
+    arrays[2] = arrays[2][:11]
+    with tifffile.TiffWriter(tmp_path / "a.tif", byteorder=byteorder, bigtiff=bigtiff) as writer:
+        for number, array in enumerate(arrays):
+            writer.write(
+                array,
+                resolution=((300 + number, 1), (7, 2)),
+                resolutionunit=3,
+                description=f"page {number}",
+                software="a program",
+                datetime="2020:01:02 03:04:05",
+                iccprofile=icc_profile(),
+                metadata=None,
+                extratags=[
+                    (315, 2, 0, "An artist", True),
+                    (65000, 12, 2, (1.5, -2.5), True),
+                    (274, 3, 1, 6, True),
+                ],
+                **layout,
+            )
+    result = through(tmp_path / "a.tif", tmp_path / "b.tif")
+    for page, array in zip(result.pages, arrays, strict=True):
+        np.testing.assert_array_equal(page.pixels, array)
+    with tifffile.TiffFile(tmp_path / "a.tif") as before, tifffile.TiffFile(tmp_path / "b.tif") as after:
+        assert (after.byteorder, after.is_bigtiff) == (before.byteorder, before.is_bigtiff)
+        for a, b in zip(before.pages, after.pages, strict=True):
+            for code in (258, 259, 262, 270, 274, 282, 283, 296, 305, 306, 315, 317, 322, 323, 34675, 65000):
+                assert (code in a.tags) == (code in b.tags), code
+                if code in a.tags:
+                    assert a.tags[code].value == b.tags[code].value, code
+
+
+@pytest.mark.parametrize("associated", [False, True])
+def test_tiff_alpha_is_kept(tmp_path, associated):
+    alpha = random((12, 10, 1), "uint16") | 1
+    colour = (random((12, 10, 3), "float64") * (alpha if associated else 65535)).astype(np.uint16)
+    pixels = np.concatenate([colour, alpha], axis=-1)
+    kind = "assocalpha" if associated else "unassalpha"
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=[kind])
+    result = through(tmp_path / "a.tif", tmp_path / "b.tif", method="wiener", balance=0.0)
+    np.testing.assert_array_equal(result.pages[0].pixels, pixels)
+    assert result.pages[0].associated == associated
+
+
+def test_tiff_bands_are_all_deblurred(tmp_path):
+    from fastdeblur import wiener
+
+    pixels = random((12, 10, 5), "float32")
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", planarconfig="contig")
+    psf = np.ones((3, 3))
+    result = through(tmp_path / "a.tif", tmp_path / "b.tif", psf=psf, method="wiener", balance=0.1)
+    expected = wiener(pixels, psf, 0.1, channel_axis=-1, backend="numpy")
+    np.testing.assert_array_equal(result.pages[0].pixels, expected)
+    with pytest.raises(UsageError, match="5 samples a pixel"):
+        images.check_fits(Restorer(settings(), psf).pages(_eight_bit_bands(tmp_path)), tmp_path / "x.png")
+
+
+def _eight_bit_bands(folder):
+    tifffile.imwrite(
+        folder / "8.tif", random((12, 10, 5), "uint8"), photometric="minisblack", planarconfig="contig"
+    )
+    return images.read(folder / "8.tif")
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "webp", "zstd", "lzma", "packbits", "deflate", "jpeg2000"])
+def test_tiff_compressions(tmp_path, compression):
+    """Lossless ones stay; what was lossy is written without a further loss."""
+    pixels = random((32, 48, 3), "uint8")
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", compression=compression)
+    before = images.read(tmp_path / "a.tif").pages[0].pixels
+    result = through(tmp_path / "a.tif", tmp_path / "b.tif")
+    np.testing.assert_array_equal(result.pages[0].pixels, before)
+    with tifffile.TiffFile(tmp_path / "a.tif") as a, tifffile.TiffFile(tmp_path / "b.tif") as b:
+        lossy = compression in ("jpeg", "webp", "jpeg2000")
+        assert b.pages[0].compression == (8 if lossy or compression == "deflate" else a.pages[0].compression)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
+def test_permissions_stay(tmp_path):
+    target = tmp_path / "x.bin"
+    with images.replacing(target, overwrite=False):
+        pass
+    mask = os.umask(0)
+    os.umask(mask)
+    assert target.stat().st_mode & 0o777 == 0o666 & ~mask
+    target.chmod(0o640)
+    with images.replacing(target, overwrite=True):
+        pass
+    assert target.stat().st_mode & 0o777 == 0o640
+
+
+def test_tiff_planes_stored_apart(tmp_path):
+    pixels = random((3, 12, 10), "uint8")
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", planarconfig="separate")
+    result = through(tmp_path / "a.tif", tmp_path / "b.tif")
+    np.testing.assert_array_equal(result.pages[0].pixels, np.moveaxis(pixels, 0, -1))
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "b.tif"), pixels)
+
+
+def test_tiff_white_is_zero(tmp_path):
+    pixels = random((12, 10), "uint8")
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="miniswhite")
+    psf = np.ones((3, 3))
+    result = through(tmp_path / "a.tif", tmp_path / "b.tif", psf=psf)
+    tifffile.imwrite(tmp_path / "c.tif", 255 - pixels, photometric="minisblack")
+    expected = through(tmp_path / "c.tif", tmp_path / "d.tif", psf=psf)
+    np.testing.assert_array_equal(255 - result.pages[0].pixels, expected.pages[0].pixels)
+    with tifffile.TiffFile(tmp_path / "b.tif") as tif:
+        assert tif.pages[0].photometric == 0
+
+
+@pytest.mark.parametrize("kind", ["imagej", "ome", "shaped", "plain"])
+def test_tiff_stacks_stay_what_they_are(tmp_path, kind):
+    stack = random((4, 2, 12, 10) if kind in ("imagej", "ome") else (4, 12, 10), "uint16")
+    name = "a.ome.tif" if kind == "ome" else "a.tif"
+    options = {
+        "imagej": {
+            "imagej": True,
+            "metadata": {"axes": "ZCYX", "spacing": 0.5, "unit": "um", "Labels": ["x"] * 8},
+        },
+        "ome": {"metadata": {"axes": "ZCYX", "PhysicalSizeX": 0.1}},
+        "shaped": {},
+        "plain": {"metadata": None},
+    }[kind]
+    tifffile.imwrite(tmp_path / name, stack, photometric="minisblack", **options)
+    out = tmp_path / ("b.ome.tif" if kind == "ome" else "b.tif")
+    result = through(tmp_path / name, out)
+    assert len(result.pages) == (8 if kind in ("imagej", "ome") else 4)
+    with tifffile.TiffFile(tmp_path / name) as before, tifffile.TiffFile(out) as after:
+        np.testing.assert_array_equal(after.asarray(), stack)
+        assert after.series[0].axes == before.series[0].axes
+        assert after.pages[0].description == before.pages[0].description
+        if kind == "imagej":
+            assert after.imagej_metadata["spacing"] == 0.5
+            assert after.imagej_metadata["Labels"] == before.imagej_metadata["Labels"]
+
+
+def test_volume_runs_along_z(tmp_path):
+    stack = random((2, 5, 12, 10), "uint16")
+    tifffile.imwrite(tmp_path / "a.tif", stack, imagej=True, metadata={"axes": "TZYX"})
+    picture = images.read(tmp_path / "a.tif")
+    assert volume_order(picture) == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+    tifffile.imwrite(tmp_path / "c.tif", stack.swapaxes(0, 1), imagej=True, metadata={"axes": "ZCYX"})
+    assert volume_order(images.read(tmp_path / "c.tif")) == [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9]]
+    from fastdeblur import psf, richardson_lucy
+
+    kernel = psf.gaussian(1.0, ndim=3)
+    result = Restorer(settings(), kernel).volume(picture)
+    found = np.stack([page.pixels for page in result.pages[:5]])
+    expected = richardson_lucy(stack[0], kernel, 2, backend="numpy")
+    np.testing.assert_array_equal(found, np.rint(np.clip(expected, 0, 65535)).astype(np.uint16))
+
+
+@pytest.mark.parametrize("target", ["png", "jpg", "tif"])
+@pytest.mark.parametrize("source", ["png", "jpg", "tif"])
+def test_metadata_moves_between_formats(tmp_path, source, target):
+    base = np.repeat(np.add.outer(np.arange(32), np.arange(48)).astype(np.uint8)[..., None] * 2, 3, axis=2)
+    picture = Image.fromarray(base)
+    options = {"exif": b"Exif\0\0" + exif_block(), "icc_profile": icc_profile(), "dpi": (150, 150)}
+    first, second = tmp_path / f"a.{source}", tmp_path / f"b.{target}"
+    if source == "tif":
+        # From a JPEG, by the code under test; the block read here was written by Pillow.
+        picture.save(tmp_path / "seed.jpg", xmp=XMP, **options)
+        through(tmp_path / "seed.jpg", first)
+    elif source == "jpg":
+        picture.save(first, xmp=XMP, **options)
+    else:
+        from PIL import PngImagePlugin
+
+        texts = PngImagePlugin.PngInfo()
+        texts.add_itxt("XML:com.adobe.xmp", XMP.decode())
+        picture.save(first, pnginfo=texts, **options)
+    result = through(first, second)
+    metadata = result.metadata
+    assert metadata.icc == icc_profile()
+    assert metadata.xmp == XMP
+    np.testing.assert_allclose(metadata.dpi, (150, 150), atol=0.02)
+    tags = read_exif(metadata.exif)
+    assert tags[0x0112] == 6
+    assert tags[0x010F] == "Maker"
+    assert tags.get_ifd(0x8769)[0x829A] == 0.25
+    assert tags.get_ifd(0x8769)[0x9003] == "2020:01:02 03:04:05"
+    assert tags.get_ifd(0x8825)[0x0001] == "N"
+    with Image.open(second) as image:  # another reader finds them too
+        assert image.getexif().get_ifd(0x8769)[0x829A] == 0.25
+        assert image.getexif()[0x0112] == 6
+
+
+def test_exif_directories_survive_a_change_of_byte_order():
+    directory, order = exif.parse_block(exif_block())
+    other = ">" if order == "<" else "<"
+    again, found = exif.parse_block(exif.pack_block(exif.reordered(directory, order, other), other))
+    assert found == other
+    assert exif.reordered(again, other, order) == directory
+
+
+@pytest.mark.parametrize(
+    "block", [b"", b"II*\0", b"II*\0\xff\0\0\0", b"MM\0*\0\0\0\x08\0\x01" + b"\xff" * 12, b"xx" * 20]
+)
+def test_damaged_exif_is_told(block):
+    try:
+        exif.parse_block(block)
+    except exif.DamagedError:
+        return
+    assert block.startswith(b"MM")  # a tag of no known type is skipped
+
+
+def test_an_alpha_edge_does_not_bleed(tmp_path):
+    """The colour under transparent pixels has no influence on the visible ones."""
+    colour = random((24, 24, 3), "uint8")
+    alpha = np.full((24, 24, 1), 255, np.uint8)
+    alpha[:, :10] = 0
+    psf = np.ones((5, 5))
+    for method in ("wiener", "richardson-lucy"):
+        results = []
+        for hidden in (0, 255):
+            pixels = np.concatenate([colour, alpha], axis=-1)
+            pixels[:, :10, :3] = hidden
+            name = tmp_path / f"{method}{hidden}.png"
+            name.write_bytes(imagecodecs.png_encode(pixels))
+            result = through(name, tmp_path / f"{method}{hidden}-out.png", psf=psf, method=method)
+            results.append(result.pages[0].pixels)
+            np.testing.assert_array_equal(results[-1][..., 3:], alpha)
+            np.testing.assert_array_equal(results[-1][:, :10], pixels[:, :10])
+        np.testing.assert_array_equal(results[0][:, 10:], results[1][:, 10:])
+
+
+def test_hidden_colour_is_continued_smoothly():
+    light = np.zeros((9, 9), np.float32)
+    visible = np.zeros((9, 9), np.float32)
+    light[2:4, 2:5], visible[2:4, 2:5] = 0.75, 1.0
+    np.testing.assert_allclose(fill_hidden(light, visible), 0.75)
+
+
+def test_values_are_rounded_and_cut_only_when_written(tmp_path):
+    """A bright point on black overshoots; 8-bit files must not wrap around, floats keep all of it."""
+    point = np.full((15, 15), 40, np.uint8)
+    point[6:9, 6:9] = 250
+    tifffile.imwrite(tmp_path / "a.tif", point)
+    tifffile.imwrite(tmp_path / "f.tif", point.astype(np.float32))
+    psf = np.ones((3, 3))
+    options = {"psf": psf, "method": "wiener", "balance": 1e-3}
+    whole = through(tmp_path / "f.tif", tmp_path / "g.tif", **options).pages[0].pixels
+    assert whole.max() > 255
+    assert whole.min() < 0
+    cut = through(tmp_path / "a.tif", tmp_path / "b.tif", **options).pages[0].pixels
+    np.testing.assert_array_equal(cut, np.rint(np.clip(whole, 0, 255)))
+
+
+def test_light_is_what_gets_blurred(tmp_path):
+    """Deblurring a PNG is decoding, deblurring, encoding."""
+    from fastdeblur import wiener
+
+    pixels = random((20, 22), "uint8")
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    psf = np.ones((3, 3))
+    light = transfer.decode_srgb(pixels.astype(np.float32) / 255)
+    expected = np.clip(transfer.encode_srgb(wiener(light, psf, 0.1, backend="numpy")), 0, 1)
+    found = through(tmp_path / "a.png", tmp_path / "b.png", psf=psf, method="wiener", balance=0.1)
+    np.testing.assert_array_equal(found.pages[0].pixels, np.rint(expected * 255))
+    plain = np.clip(wiener(pixels, psf, 0.1, backend="numpy"), 0, 255)
+    found = through(tmp_path / "a.png", tmp_path / "c.png", psf=psf, method="wiener", balance=0.1, gamma=1.0)
+    np.testing.assert_array_equal(found.pages[0].pixels, np.rint(plain))
+
+
+def encoded(format_, pixels=None):
+    buffer = io.BytesIO()
+    pixels = random((40, 40, 3), "uint8") if pixels is None else pixels
+    if format_ == "TIFF":
+        tifffile.imwrite(buffer, pixels, photometric="rgb")
+    else:
+        Image.fromarray(pixels).save(buffer, format_)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG", "TIFF"])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.6, 0.97])
+def test_truncated_files_are_told(tmp_path, format_, share):
+    data = encoded(format_)
+    path = tmp_path / "cut"
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(UsageError, match=r"^IN: .*cut: "):
+        images.read(path)
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG", "TIFF"])
+def test_damaged_files_never_crash(tmp_path, format_):
+    data = encoded(format_)
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        damaged = bytearray(data)
+        for at in rng.integers(0, min(len(data), 400), 4):
+            damaged[at] = rng.integers(256)
+        path = tmp_path / "damaged"
+        path.write_bytes(damaged)
+        try:
+            assert images.read(path, 10_000).pages
+        except UsageError as error:
+            assert str(error).startswith("IN: ")  # noqa: PT017
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG", "TIFF"])
+def test_bombs_are_refused(tmp_path, format_):
+    path = tmp_path / "large"
+    path.write_bytes(encoded(format_))
+    with pytest.raises(UsageError, match=r"40 x 40 pixels, more than --max-pixels 1599"):
+        images.read(path, 1599)
+    assert images.read(path, 1600).pages
+    assert images.read(path, 0).pages
+
+
+@pytest.mark.parametrize("mode", ["png", "tif"])
+def test_one_bit_is_refused(tmp_path, mode):
+    Image.new("1", (8, 8)).save(tmp_path / f"a.{mode}")
+    with pytest.raises(UsageError, match="1-bit"):
+        images.read(tmp_path / f"a.{mode}")
+
+
+@pytest.mark.parametrize("what", ["palette", "cielab", "complex"])
+def test_tiffs_that_are_not_light_are_refused(tmp_path, what):
+    path = tmp_path / "a.tif"
+    if what == "palette":
+        Image.fromarray(random((8, 8, 3), "uint8")).quantize(4).save(path)
+    elif what == "cielab":
+        tifffile.imwrite(path, random((8, 8, 3), "uint8"), photometric="cielab")
+    else:
+        tifffile.imwrite(path, np.zeros((8, 8), np.complex64))
+    with pytest.raises(UsageError, match="not supported"):
+        images.read(path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "target", "rule"),
+    [
+        ((8, 8), "float32", "x.png", "PNG holds uint8 or uint16"),
+        ((8, 8), "int16", "x.png", "PNG holds uint8 or uint16"),
+        ((8, 8), "uint16", "x.jpg", "JPEG holds uint8"),
+        ((3, 8, 8), "uint8", "x.png", "holds one page"),
+        ((8, 8), "uint8", "x.bmp", "expected a name ending in"),
+        ((8, 8), "uint8", "x", "expected a name ending in"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused(tmp_path, shape, dtype, target, rule):
+    tifffile.imwrite(tmp_path / "a.tif", random(shape, dtype), photometric="minisblack")
+    with pytest.raises(UsageError, match=f"^OUT: .*{rule}"):
+        images.check_fits(images.read(tmp_path / "a.tif"), Path(tmp_path / target))
+
+
+def test_jpeg_holds_no_alpha(tmp_path):
+    Image.new("RGBA", (8, 8)).save(tmp_path / "a.png")
+    with pytest.raises(UsageError, match="alpha"):
+        images.check_fits(images.read(tmp_path / "a.png"), tmp_path / "x.jpg")
+
+
+def test_nothing_is_left_where_writing_fails(tmp_path, monkeypatch):
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    picture = images.read(tmp_path / "a.png")
+    (tmp_path / "out").mkdir()
+
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(imagecodecs, "png_encode", fail)
+    with pytest.raises(WorkError, match=r"x\.png: cannot be written: No space left"):
+        images.write(picture, tmp_path / "out" / "x.png", overwrite=False)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    target = tmp_path / "x.png"
+    target.write_bytes(b"old")
+
+    def interrupted():
+        with images.replacing(target, overwrite=True) as temporary:
+            temporary.write_bytes(b"ne")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    with pytest.raises(FileExistsError), images.replacing(target, overwrite=False):
+        pass
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
