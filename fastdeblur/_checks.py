@@ -118,6 +118,10 @@ def require_finite(
     if array.dtype.kind != "f":
         return
     limit = min(limit, float(np.finfo(np.float64).max))
+    if where is None and array.size:
+        with np.errstate(invalid="ignore"):
+            if -limit <= float(array.min()) and float(array.max()) <= limit:  # without a temporary; false for NaN
+                return
     if float(np.finfo(array.dtype).max) <= limit:
         bad = ~np.isfinite(array)
     else:
@@ -132,7 +136,7 @@ def require_finite(
 
 def require_nonnegative(array: NDArray[Any], name: str, where: NDArray[Any] | None = None) -> None:
     """Refuse values below zero where they are used."""
-    if array.dtype.kind in "bu":
+    if array.dtype.kind in "bu" or (where is None and array.size and array.min() >= 0):
         return
     bad = array < 0
     if where is not None:

@@ -16,32 +16,39 @@ from numpy.typing import NDArray
 BOUNDARIES = ("periodic", "reflect", "edge", "zero", "unknown")
 
 
+# Cost of a transform's pass of each radix, and of everything else that a grid pixel costs (loads, stores, pointwise work),
+# in nanoseconds per SIMD register; measured on AVX2, where only their proportions matter.
+_REAL_PASS = {5: 0.75, 4: 0.7, 3: 0.7, 2: 0.5}
+_COMPLEX_PASS = {11: 2.7, 8: 1.8, 7: 1.8, 5: 1.7, 4: 1.2, 3: 1.6, 2: 0.9}
+_REAL_REST, _COMPLEX_REST = 14.0, 16.0
+
+
 @lru_cache(maxsize=1024)
 def good_size(n: int, *, real: bool) -> int:
-    """Smallest length >= n whose prime factors the FFT has fast kernels for.
+    """The length >= n on whose grid the passes are quickest: a product of the primes that the FFT has kernels for.
 
     Complex transforms have kernels for 2, 3, 5, 7 and 11, real ones for 2, 3 and 5 only; a real length is also kept even, so
-    that the half spectrum ends in a Nyquist column of its own.
+    that the half spectrum ends in a Nyquist column of its own. A longer grid of better factors often beats the shortest:
+    2000 = 2^4 5^3 costs a tenth less than 1944 = 2^3 3^5.
     """
-    primes = (3, 5) if real else (3, 5, 7, 11)
     if n <= 2:
         return max(n, 1)
+    passes, rest = (_REAL_PASS, _REAL_REST) if real else (_COMPLEX_PASS, _COMPLEX_REST)
 
-    def smallest(odd: int, remaining: tuple[int, ...]) -> int:
-        if not remaining:
-            power = odd
-            while power < n or (real and power % 2):
-                power *= 2
-            return power
-        best, prime = 0, remaining[0]
-        while True:
-            found = smallest(odd, remaining[1:])
-            best = found if best == 0 else min(best, found)
-            if odd >= n:
-                return best
-            odd *= prime
+    def cost(length: int) -> float:
+        left, total = length, 0.0
+        for radix, each in passes.items():
+            while left % radix == 0:
+                left, total = left // radix, total + each
+        return length * (rest + 2 * total)
 
-    return smallest(1, primes)
+    limit = n + n // 4 + 2
+    smooth = [1]
+    for prime in (2, 3, 5) if real else (2, 3, 5, 7, 11):
+        for m in smooth:  # grows while it is walked: every product with one more factor of this prime
+            if m * prime <= limit:
+                smooth.append(m * prime)
+    return min((m for m in smooth if m >= n and not (real and m % 2)), key=lambda m: (cost(m), m))
 
 
 @dataclass(frozen=True)

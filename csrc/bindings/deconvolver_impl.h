@@ -70,11 +70,18 @@ std::vector<PlaneView<T>> plane_views(const std::vector<py::tuple>& planes) {
   return views;
 }
 
-using Maps = std::vector<std::tuple<std::vector<int64_t>, std::vector<int64_t>, std::vector<double>, std::vector<double>>>;
+// (first, second, weight of first, weight of second) for each axis
+using Maps = std::vector<std::tuple<py::array_t<int64_t>, py::array_t<int64_t>, py::array_t<double>, py::array_t<double>>>;
+
+template <class Value>
+std::vector<Value> as_vector(const py::array_t<Value>& array) {
+  return {array.data(), array.data() + array.size()};
+}
 
 inline std::array<AxisMap, 3> axis_maps(const Maps& given) {
   std::vector<AxisMap> maps;
-  for (const auto& [first, second, w1, w2] : given) maps.push_back({first, second, w1, w2});
+  for (const auto& [first, second, w1, w2] : given)
+    maps.push_back({as_vector(first), as_vector(second), as_vector(w1), as_vector(w2)});
   return as_axes<AxisMap>(maps, AxisMap{{0}, {0}, {1.0}, {0.0}});
 }
 

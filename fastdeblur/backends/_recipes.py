@@ -11,9 +11,10 @@ from fastdeblur._geometry import Frame
 from fastdeblur.backends import Plane
 from fastdeblur.ops import CHECKS, RECIPES, Ops
 
-# Grid-sized real arrays alive at a recipe's peak (a half spectrum counts as one): the state, the operands of the largest
-# step, and the copy that the transform works on. Measured with tracemalloc on the NumPy backend.
-_PEAK_ARRAYS = {"wiener": 6.0, "richardson_lucy": 8.0}
+# Grid-sized real arrays alive at a recipe's peak (a half spectrum counts as one): the state and the operands of the largest
+# step. Measured with tracemalloc; a backend adds what its transforms take.
+_PEAK_ARRAYS = {"wiener": 6.0, "richardson_lucy": 6.0}
+_MOMENTUM_ARRAYS = {"": 0, "ogm": 1, "biggs-andrews": 3}
 
 
 class RecipePlan:
@@ -32,7 +33,19 @@ class RecipePlan:
             plane.out[...] = solve(params, plane, self.otfs[plane.psf], self.frame, self.ops)
 
 
-def recipe_memory(method: str, frame: Frame, dtype: np.dtype[Any], options: dict[str, Any]) -> int:
+def recipe_memory(
+    method: str, frame: Frame, dtype: np.dtype[Any], options: dict[str, Any], transform_arrays: float = 0.0
+) -> int:
     """Bytes beyond input and output of a recipe's run: grid-sized arrays dominate it."""
-    arrays = _PEAK_ARRAYS[method] + 3 * bool(options.get("acceleration")) + options.get("weights", False)
-    return int((arrays + options.get("psfs", 1) - 1) * frame.pixels * dtype.itemsize)
+    arrays = _PEAK_ARRAYS[method] + transform_arrays + options.get("psfs", 1) - 1
+    if method == "richardson_lucy":
+        arrays += _MOMENTUM_ARRAYS[options.get("acceleration") or ""]
+        if options.get("weights", False):
+            arrays += 4  # W y in the frame and on the grid, W, H^T W
+        elif not frame.fills_grid:
+            arrays += 3
+        elif frame.grid != frame.shape:
+            arrays += 1
+    elif frame.grid == frame.shape:
+        arrays -= 2  # nothing is extended
+    return int(arrays * frame.pixels * dtype.itemsize)
