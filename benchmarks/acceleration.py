@@ -1,19 +1,22 @@
-"""What acceleration is worth: iterations, passes and time until the residual that 50 plain iterations leave, on real photos.
+"""What acceleration is worth: iterations, passes and time until the residual that 50 plain iterations
+leave, on real photos.
 
-The blurred photo is the middle of a larger scene, so that the boundary is unknown in earnest. Residuals are taken over the whole
-frame, in two ways: Csiszar's I-divergence sum(y log(y / Hx) - y + Hx), which Richardson-Lucy lowers, and |y - Hx|. Hx near the
-border needs the estimate outside the frame, which `estimate()` crops; so the iterations are counted on the same problem put
-differently: a frame larger by the PSF, with weight 0 on the added rim.
+The blurred photo is the middle of a larger scene, so that the boundary is unknown in earnest. Residuals are
+taken over the whole frame, in two ways: Csiszar's I-divergence sum(y log(y / Hx) - y + Hx), which
+Richardson-Lucy lowers, and |y - Hx|. Hx near the border needs the estimate outside the frame, which
+`estimate()` crops; so the iterations are counted on the same problem put differently: a frame larger by the
+PSF, with weight 0 on the added rim.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import fastdeblur
 import numpy as np
-import scenes
 import scipy.fft
+
+import fastdeblur
+import scenes
 from interleave import race
 from threads import THREADS
 
@@ -76,7 +79,9 @@ class Residuals:
     def __call__(self, x: np.ndarray) -> tuple[float, float]:
         padded = np.zeros(self.grid, np.float32)
         padded[: self.full[0], : self.full[1]] = x
-        blurred = scipy.fft.irfft2(scipy.fft.rfft2(padded, workers=THREADS) * self.otf, self.grid, workers=THREADS)
+        blurred = scipy.fft.irfft2(
+            scipy.fft.rfft2(padded, workers=THREADS) * self.otf, self.grid, workers=THREADS
+        )
         inside = tuple(slice(r, r + n) for r, n in zip(self.rim, self.y.shape, strict=True))
         model = np.maximum(blurred[inside].astype(np.float64), 1e-12)
         divergence = self.constant + float(model.sum() - np.sum(self.y * np.log(model)))
@@ -84,7 +89,9 @@ class Residuals:
 
 
 def iterations(scene: Scene) -> dict[str, tuple[int, int]]:
-    """For "ogm" and "biggs-andrews" the iterations to 50 plain ones' divergence and to their L2 residual (MOST + 1: never)."""
+    """For "ogm" and "biggs-andrews" the iterations to 50 plain ones' divergence and to their L2 residual
+    (MOST + 1: never).
+    """
     y, psf = scene.make()
     residuals = Residuals(y, psf)
     rim = [(r, r) for r in residuals.rim]
@@ -120,7 +127,9 @@ def measure(scene: Scene, budget: float) -> list[dict[str, object]]:
 
     rows = []
     for acceleration, (divergence, l2) in iterations(scene).items():
-        timed = race(lambda n=divergence, a=acceleration: call(n, a), lambda: call(PLAIN, None), budget, most=4)
+        timed = race(
+            lambda n=divergence, a=acceleration: call(n, a), lambda: call(PLAIN, None), budget, most=4
+        )
         rows.append(
             {
                 "scene": scene.name,

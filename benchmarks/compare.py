@@ -6,16 +6,17 @@
     python benchmarks/compare.py --save     # keep the results as this machine's baseline
     python benchmarks/compare.py --show FILE [--markdown]
 
-Exit status: 0, or 1 where a ratio fell under 70 % of the baseline's (with --floors: or under its floor, or where memory is over its
-limit or not as estimated), or 2 for a wrong argument.
+Exit status: 0, or 1 where a ratio fell under 70 % of the baseline's (with --floors: or under its floor, or
+where memory is over its limit or not as estimated), or 2 for a wrong argument.
 """
 
 from __future__ import annotations
 
-import threads  # noqa: F401, I001  before NumPy and everything else that starts threads
+import threads  # noqa: F401  (before NumPy and everything else that starts threads)
 
+# isort: split
 import argparse
-import datetime
+import datetime as dt
 import gc
 import sys
 import time
@@ -32,7 +33,9 @@ from results_file import Results
 from speed_cases import CASES, Case, require_agreement
 
 
-def run_case(case: Case, budget: float, bandwidth: float, optional: bool) -> tuple[list[dict[str, object]], dict[str, object]]:
+def run_case(
+    case: Case, budget: float, bandwidth: float, optional: bool
+) -> tuple[list[dict[str, object]], dict[str, object]]:
     """A case's races, and its time against the bound; a peer that is not installed is left out."""
     ours = case.prepare()
     reference = ours().copy()
@@ -108,7 +111,7 @@ def run(quick: bool, only: str = "") -> Results:
         _say(f"memory: {call.title}")
     return {
         "schema": results_file.SCHEMA,
-        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
         "commit": machine.commit(),
         "quick": quick,
         "quiet": not disturbed,
@@ -136,7 +139,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=summary, epilog=details, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds and scenes, no optional peers")
-    parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name contains TEXT; also acceleration, memory")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="cases whose name contains TEXT; also acceleration, memory"
+    )
     parser.add_argument("--floors", action="store_true", help="fail under the floors, too")
     parser.add_argument("--baseline", type=Path, metavar="FILE", help="instead of the one for this processor")
     parser.add_argument("--output", type=Path, default=results_file.FOLDER / "last.json", metavar="FILE")
@@ -151,7 +156,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(f"expected a file with results, got {str(path)!r}")
 
     results = results_file.load(options.show) if options.show else run(options.quick, options.only)
-    path, reason = (options.baseline, "as asked") if options.baseline else results_file.find_baseline(results["machine"])
+    path, reason = (
+        (options.baseline, "as asked") if options.baseline else results_file.find_baseline(results["machine"])
+    )
     baseline = results_file.load(path) if path else None
     if options.markdown:
         print(report.markdown(results))
@@ -160,7 +167,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.show:
         results_file.save(results, options.output)
     if options.save:
-        results_file.save(results, results_file.FOLDER / f"baseline-{results_file.slug(results['machine'])}.json")
+        results_file.save(
+            results, results_file.FOLDER / f"baseline-{results_file.slug(results['machine'])}.json"
+        )
 
     print(f"Baseline: {path.name if path else 'none'} ({reason})", file=sys.stderr)
     failures = results_file.under_baseline(results, baseline) if baseline else []

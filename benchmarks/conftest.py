@@ -1,4 +1,4 @@
-"""`pytest benchmarks` runs the suites; a plain `pytest` never comes here, and skips whatever is a benchmark."""
+"""`pytest benchmarks` runs the suites; a plain `pytest` never comes here."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import threads  # noqa: F401, I001  before NumPy and everything else that starts threads
+import threads  # noqa: F401  (before NumPy and everything else that starts threads)
 
+# isort: split
 import pytest
+
 from speed_cases import Case, Peer
 from suites import prepared
 

@@ -1,4 +1,6 @@
-"""A race between two calls in one process: A B, B A, A B, ...; an even number of rounds, so that the order's bias cancels."""
+"""A race between two calls in one process: A B, B A, A B, ...; an even number of rounds, so that the
+order's bias cancels.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def once(call: Callable[[], object]) -> float:
 
 
 def race(ours: Callable[[], object], peer: Callable[[], object], budget: float, most: int = 20) -> Race:
-    """As many rounds as fit into about `budget` seconds, even, at least 4 (2 where a call takes more than a quarter of it)."""
+    """As many rounds as fit into about `budget` seconds, even, at least 4 (2 where a call takes more than a
+    quarter of it).
+    """
     sides = (ours, peer)
     typical = []
     for call in sides:

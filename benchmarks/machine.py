@@ -8,10 +8,13 @@ import re
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+
 from threads import THREADS
 
 PACKAGES = ("fastdeblur", "numpy", "scipy", "scikit-image", "pyfftw", "ducc0", "diplib", "itk-core")
@@ -47,7 +50,9 @@ def caches() -> dict[str, str]:
     """Size and sharing of the first processor's caches, "L3": "32768K for 2 CPUs" say."""
     found = {}
     for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
-        level, kind, size, shared = (_read(str(index / f)).strip() for f in ("level", "type", "size", "shared_cpu_list"))
+        level, kind, size, shared = (
+            _read(str(index / f)).strip() for f in ("level", "type", "size", "shared_cpu_list")
+        )
         if kind != "Instruction":
             found[f"L{level}"] = f"{size} shared by CPUs {shared}"
     return found
@@ -62,11 +67,13 @@ def core_module() -> tuple[str, str]:
         return "", why
     binary = Path(str(_isa.load_core().__file__)).read_bytes()
     found = re.search(rb"GCC: \([^\0]*\) ([0-9.]+)|clang version ([0-9.]+)", binary)
-    return native.isa(), "" if not found else (f"GCC {found[1].decode()}" if found[1] else f"clang {found[2].decode()}")
+    if not found:
+        return native.isa(), ""
+    return native.isa(), f"GCC {found[1].decode()}" if found[1] else f"clang {found[2].decode()}"
 
 
 def commit() -> str:
-    """The source tree's commit, "-modified" if it has changes; empty where there is no Git."""
+    """The source tree's commit, "-modified" if the library has changes; empty where there is no Git."""
 
     def git(*arguments: str) -> str:
         root = Path(__file__).resolve().parent
@@ -78,17 +85,15 @@ def commit() -> str:
             return ""
 
     name = git("rev-parse", "--short=12", "HEAD")
-    changed = git("status", "--porcelain", "--", "../fastdeblur", "../csrc", "../CMakeLists.txt", "../benchmarks/*.py")
+    changed = git("status", "--porcelain", "--", "../fastdeblur", "../csrc", "../CMakeLists.txt")
     return f"{name}-modified" if name and changed else name
 
 
 def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     if "fastdeblur" not in found:
         import fastdeblur
 
@@ -133,14 +138,16 @@ def disturbance() -> str:
 
 
 def copy_bandwidth(megabytes: int, seconds: float = 1.5) -> float:
-    """Bytes per second, read + written, of NumPy copying one array into another with THREADS threads; the best of many copies.
+    """Bytes per second, read + written, of NumPy copying one array into another with THREADS threads; the
+    best of many copies.
 
-    megabytes: of both arrays together. Copies far larger than the caches measure memory, smaller ones the caches.
+    megabytes: of both arrays together. Copies far larger than the caches measure memory, smaller ones the
+    caches.
     """
     count = megabytes * 2**20 // 8
     source, target = np.ones(count, np.float32), np.ones(count, np.float32)
     edges = [count * i // THREADS for i in range(THREADS + 1)]
-    parts = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [slice(a, b) for a, b in pairwise(edges)]
     best = 0.0
     repeats = max(1, 64 // megabytes)
 

@@ -1,7 +1,9 @@
-"""Peak memory of one call beyond its input and output, measured, against what estimate_memory says and what is allowed.
+"""Peak memory of one call beyond its input and output, measured, against what estimate_memory says and what
+is allowed.
 
-Each call has a process of its own, where it is made on a tiny image first, so that libraries and threads are there. The kernel is
-then told to forget the peak (Linux: /proc/self/clear_refs), and asked for the new one afterwards (VmHWM).
+Each call has a process of its own, where it is made on a tiny image first, so that libraries and threads
+are there. The kernel is then told to forget the peak (Linux: /proc/self/clear_refs), and asked for the new
+one afterwards (VmHWM).
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import sys
 from dataclasses import asdict, dataclass, field
 from math import prod
 from pathlib import Path
+
+from threads import THREADS  # sets what the libraries read, so it comes before them
 
 LIMITS = {"wiener": 2.5, "richardson_lucy": 4.0}  # times the padded image
 TOLERANCE = 0.20  # of estimate_memory
@@ -75,9 +79,9 @@ def _status(name: str) -> int:
 
 def _run(given: dict[str, object]) -> tuple[int, int, int]:
     """In the process of its own: bytes measured, bytes estimated, bytes of the padded image."""
-    from threads import THREADS  # isort: skip  (before NumPy)
-    import fastdeblur
     import numpy as np
+
+    import fastdeblur
     from fastdeblur._geometry import Frame
 
     method, options = str(given["method"]), dict(given["options"])  # type: ignore[call-overload]

@@ -1,11 +1,14 @@
-"""The other side of every race: other people's functions, and the same problem written carefully over other FFTs.
+"""The other side of every race: other people's functions, and the same problem written carefully over other
+FFTs.
 
-A peer is a function that prepares what its row allows to be prepared and returns a call without arguments, which computes the
-result once more and returns it. A peer whose package is not installed raises ImportError.
+A peer is a function that prepares what its row allows to be prepared and returns a call without arguments,
+which computes the result once more and returns it. A peer whose package is not installed raises
+ImportError.
 
-The careful versions (`Wiener`, `RichardsonLucy` over `ScipyFft` or `PyfftwFft`) solve the very problem that fastdeblur solves:
-its boundary, on a grid of the same rule, so that their results can be compared, in float32, with both threads, half spectra,
-buffers that are made once, ufuncs in place, the inverse transform's last step only for the rows that are kept.
+The careful versions (`Wiener`, `RichardsonLucy` over `ScipyFft` or `PyfftwFft`) solve the very problem that
+fastdeblur solves: its boundary, on a grid of the same rule, so that their results can be compared, in
+float32, with both threads, half spectra, buffers that are made once, ufuncs in place, the inverse
+transform's last step only for the rows that are kept.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+
 from threads import THREADS
 
 Call = Callable[[], np.ndarray]
@@ -70,7 +74,7 @@ class PyfftwFft:
 
 
 def fast_grid(shape: tuple[int, ...], psf_shape: tuple[int, ...], boundary: str) -> tuple[int, ...]:
-    """The smallest fast grid with room for the boundary: K - 1 pixels for darkness, twice that for mirror images."""
+    """The smallest fast grid with room for it: K - 1 pixels for darkness, twice that for mirror images."""
     import scipy.fft
 
     if boundary == "periodic":
@@ -84,7 +88,9 @@ def fast_grid(shape: tuple[int, ...], psf_shape: tuple[int, ...], boundary: str)
 
 
 def transfer_function(psf: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
-    """complex64 half spectrum of a 2-D or 3-D PSF with its origin at shape // 2; only the rows that it has are transformed along x."""
+    """complex64 half spectrum of a 2-D or 3-D PSF with its origin at shape // 2; only the rows that it has
+    are transformed along x.
+    """
     import scipy.fft
 
     wrapped = [np.arange(-(k // 2), k - k // 2) % n for k, n in zip(psf.shape, grid, strict=True)]
@@ -98,7 +104,9 @@ def transfer_function(psf: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
 
 
 class MirrorImages:
-    """Fills the grid around a frame as boundary="reflect" does: both borders' mirror images, fading into each other."""
+    """Fills the grid around a frame as boundary="reflect" does: both borders' mirror images, fading into
+    each other.
+    """
 
     def __init__(self, shape: tuple[int, int], grid: tuple[int, int]):
         self.shape = shape
@@ -119,13 +127,17 @@ class MirrorImages:
             padded[h:] = padded[after] * (1 - fade)[:, None] + padded[before] * fade[:, None]
 
 
-# --------------------------------------------------------------------------- the same problem, written carefully
+# ------------------------------------------------------------------------ the same problem, written carefully
 
 
 class Wiener:
-    """conj(H) / (|H|^2 + balance |R|^2) with the Laplacian. cache: None, "otf" or "gain" (the whole filter, for one balance)."""
+    """conj(H) / (|H|^2 + balance |R|^2) with the Laplacian. cache: None, "otf" or "gain" (the whole filter,
+    for one balance).
+    """
 
-    def __init__(self, fft: type, image: np.ndarray, psf: np.ndarray, balance: float, boundary: str, cache: str | None):
+    def __init__(
+        self, fft: type, image: np.ndarray, psf: np.ndarray, balance: float, boundary: str, cache: str | None
+    ):
         self.image, self.psf, self.balance = image, psf, np.float32(balance)
         self.grid = fast_grid(image.shape, psf.shape, boundary)
         self.fft = fft(self.grid)
@@ -163,7 +175,9 @@ class Wiener:
 
 
 class RichardsonLucy:
-    """x <- max(x H^T(y / Hx) / H^T 1, 0) with darkness outside the frame, the transfer function cached; 2-D and 3-D."""
+    """x <- max(x H^T(y / Hx) / H^T 1, 0) with darkness outside the frame, the transfer function cached; 2-D
+    and 3-D.
+    """
 
     def __init__(self, fft: type, image: np.ndarray, psf: np.ndarray, num_iter: int):
         self.image, self.num_iter = image, num_iter
@@ -199,11 +213,13 @@ class RichardsonLucy:
         return x.copy()
 
 
-# ------------------------------------------------------------------------------------------- plain, as in a blog
+# ---------------------------------------------------------------------------------------- plain, as in a blog
 
 
 def numpy_wiener(image: np.ndarray, psf: np.ndarray, balance: float) -> Call:
-    """The textbook formula on the image as it is: periodic, a constant for the noise, the transfer function made in each call."""
+    """The textbook formula on the image as it is: periodic, a constant for the noise, the transfer function
+    made in each call.
+    """
 
     def call() -> np.ndarray:
         otf = np.fft.rfft2(psf, s=image.shape)
@@ -227,7 +243,7 @@ def numpy_richardson_lucy(image: np.ndarray, psf: np.ndarray, num_iter: int) -> 
     return call
 
 
-# ------------------------------------------------------------------------------------------- other people's own
+# ---------------------------------------------------------------------------------------- other people's own
 
 
 def skimage_wiener(image: np.ndarray, psf: np.ndarray, balance: float) -> Call:

@@ -119,7 +119,7 @@ def _acceleration(results: Results) -> list[Table]:
             left=2,
         ),
         Table(
-            f"The same over all scenes: times fewer (floor {results['acceleration_floor']:g} for ogm's median passes)",
+            f"Over all scenes: times fewer (floor {results['acceleration_floor']:g}: ogm, median passes)",
             ("kind", "iterations", "worst", "passes", "worst", "passes (L2)", "worst (L2)", "time"),
             summary,
         ),
@@ -135,8 +135,8 @@ def heading(results: Results) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     return (
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}; "
-        f"core {machine['isa']} by {machine['compiler']}; {machine['threads']} threads; commit {results['commit']}, "
-        f"{results['date']}{', quick' if results['quick'] else ''}\n{versions}"
+        f"core {machine['isa']} by {machine['compiler']}; {machine['threads']} threads; "
+        f"commit {results['commit']}, {results['date']}{', quick' if results['quick'] else ''}\n{versions}"
     )
 
 
@@ -168,10 +168,15 @@ def _plain(table: Table) -> str:
     widths = [max(len(line[i]) for line in lines) for i in range(len(table.header))]
 
     def text(line: tuple[str, ...]) -> str:
-        cells = (c.ljust(w) if i < table.left else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
+        cells = (
+            c.ljust(w) if i < table.left else c.rjust(w)
+            for i, (c, w) in enumerate(zip(line, widths, strict=True))
+        )
         return "  ".join(cells).rstrip()
 
-    return "\n".join([table.title, "", text(lines[0]), "  ".join("-" * w for w in widths), *map(text, lines[1:])])
+    return "\n".join(
+        [table.title, "", text(lines[0]), "  ".join("-" * w for w in widths), *map(text, lines[1:])]
+    )
 
 
 def markdown(results: Results) -> str:

@@ -36,7 +36,9 @@ def load(path: Path) -> Results:
 
 
 def find_baseline(machine: dict[str, Any], folder: Path = FOLDER) -> tuple[Path | None, str]:
-    """The committed baseline of the same processor and level, else of the same level, else none; and why that one."""
+    """The committed baseline of the same processor and level, else of the same level, else none; and why
+    that one.
+    """
     exact = folder / f"baseline-{slug(machine)}.json"
     if exact.exists():
         return exact, "same processor"

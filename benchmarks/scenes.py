@@ -1,4 +1,6 @@
-"""Images, volumes and PSFs to race on, made alike in every process and on every machine. All float32, in [0, 1]."""
+"""Images, volumes and PSFs to race on, made alike in every process and on every machine. All float32, in
+[0, 1].
+"""
 
 from __future__ import annotations
 

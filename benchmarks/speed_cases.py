@@ -1,7 +1,9 @@
-"""The table of races: every case with its peers, the floors that it must reach, and the bytes that it must move.
+"""The table of races: every case with its peers, the floors that it must reach, and the bytes that it must
+move.
 
-Everything is float32 with THREADS threads on both sides; the image is read, the result a new array. What a peer may prepare
-before the clock starts, and how its semantics differ from ours, is said in docs/benchmarks.md and in each peer's `note`.
+Everything is float32 with THREADS threads on both sides; the image is read, the result a new array. What a
+peer may prepare before the clock starts, and how its semantics differ from ours, is said in
+docs/benchmarks.md and in each peer's `note`.
 """
 
 from __future__ import annotations
@@ -11,13 +13,13 @@ from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
+
+import fastdeblur
 import peers
 import scenes
 import traffic
 from peers import Call
 from threads import THREADS
-
-import fastdeblur
 
 BALANCE = 0.01
 HD, BIG, VOLUME = (1080, 1920), (4096, 4096), (64, 256, 256)
@@ -27,7 +29,9 @@ NUM_ITER = 10
 
 @dataclass(frozen=True)
 class Peer:
-    """One opponent. floor: how many times faster ours must be; same: relative L2 distance within which the results agree."""
+    """One opponent. floor: how many times faster ours must be; same: relative L2 distance within which the
+    results agree.
+    """
 
     name: str
     prepare: Callable[[], Call]
@@ -74,7 +78,9 @@ def _richardson_lucy_once(image: Callable[[], np.ndarray], kernel: np.ndarray) -
     return lambda: fastdeblur.richardson_lucy(blurred, kernel, NUM_ITER, boundary="zero", n_threads=THREADS)
 
 
-def _richardson_lucy_peer(fft: type, image: Callable[[], np.ndarray], kernel: np.ndarray) -> Callable[[], Call]:
+def _richardson_lucy_peer(
+    fft: type, image: Callable[[], np.ndarray], kernel: np.ndarray
+) -> Callable[[], Call]:
     return lambda: peers.RichardsonLucy(fft, image(), kernel, NUM_ITER)
 
 
@@ -100,7 +106,7 @@ def wiener_once(shape: tuple[int, int] = HD) -> Case:
                 _wiener_peer(peers.ScipyFft, shape, "reflect", None),
                 "same problem, same padding; transfer function made in each call, as ours",
                 floor=3.5,
-                same=1e-3,
+                same=1e-4,
             ),
             Peer(
                 "numpy",
@@ -135,19 +141,19 @@ def wiener_plan(shape: tuple[int, int] = HD) -> Case:
                 _wiener_peer(peers.ScipyFft, shape, "reflect", "otf"),
                 "same problem, same padding; balance is an argument of each call, as ours",
                 floor=5,
-                same=1e-3,
+                same=1e-4,
             ),
             Peer(
                 "scipy.fft, cached filter",
                 _wiener_peer(peers.ScipyFft, shape, "reflect", "gain"),
                 "same problem, same padding; the whole filter cached, for one balance",
-                same=1e-3,
+                same=1e-4,
             ),
             Peer(
                 "pyfftw, cached filter",
                 _wiener_peer(peers.PyfftwFft, shape, "reflect", "gain"),
                 "as above, planned with FFTW_MEASURE",
-                same=1e-3,
+                same=1e-4,
                 optional=True,
             ),
             Peer(
@@ -177,13 +183,13 @@ def wiener_plan_big(shape: tuple[int, int] = BIG) -> Case:
                 "scipy.fft, cached OTF",
                 _wiener_peer(peers.ScipyFft, shape, "periodic", "otf"),
                 "same problem; balance is an argument of each call, as ours",
-                same=1e-3,
+                same=1e-4,
             ),
             Peer(
                 "pyfftw, cached filter",
                 _wiener_peer(peers.PyfftwFft, shape, "periodic", "gain"),
                 "same problem, the whole filter cached, planned with FFTW_MEASURE",
-                same=1e-3,
+                same=1e-4,
                 optional=True,
             ),
         ),
@@ -226,15 +232,15 @@ def richardson_lucy_2d(shape: tuple[int, int] = HD) -> Case:
             Peer(
                 "scipy.fft, cached OTF",
                 _richardson_lucy_peer(peers.ScipyFft, image, kernel),
-                "same problem; transfer function, H^T 1 and buffers made beforehand (ours makes them in the call)",
+                "same problem; transfer function, H^T 1, buffers made before (ours: in the call)",
                 floor=4,
-                same=1e-3,
+                same=1e-4,
             ),
             Peer(
                 "pyfftw, cached OTF",
                 _richardson_lucy_peer(peers.PyfftwFft, image, kernel),
                 "as above, planned with FFTW_MEASURE",
-                same=1e-3,
+                same=1e-4,
                 optional=True,
             ),
             Peer(
@@ -273,15 +279,15 @@ def richardson_lucy_3d(shape: tuple[int, int, int] = VOLUME) -> Case:
             Peer(
                 "scipy.fft, cached OTF",
                 _richardson_lucy_peer(peers.ScipyFft, image, kernel),
-                "same problem; transfer function, H^T 1 and buffers made beforehand (ours makes them in the call)",
+                "same problem; transfer function, H^T 1, buffers made before (ours: in the call)",
                 floor=3,
-                same=1e-3,
+                same=1e-4,
             ),
             Peer(
                 "pyfftw, cached OTF",
                 _richardson_lucy_peer(peers.PyfftwFft, image, kernel),
                 "as above, planned with FFTW_MEASURE",
-                same=1e-3,
+                same=1e-4,
                 optional=True,
             ),
             Peer(
@@ -307,4 +313,6 @@ def distance(result: np.ndarray, reference: np.ndarray) -> float:
 def require_agreement(peer: Peer, theirs: np.ndarray, ours: np.ndarray) -> None:
     """A race between two answers to different questions is none."""
     if peer.same is not None and not (error := distance(theirs, ours)) <= peer.same:
-        raise AssertionError(f"{peer.name}: expected our result within {peer.same:g}, got one {error:.2e} away")
+        raise AssertionError(
+            f"{peer.name}: expected our result within {peer.same:g}, got one {error:.2e} away"
+        )

@@ -1,10 +1,12 @@
-"""Plain and accelerated Richardson-Lucy, unknown boundary, for the iterations that reach 50 plain ones' divergence."""
+"""Plain and accelerated Richardson-Lucy, unknown boundary, for the iterations that reach 50 plain ones'
+divergence.
+"""
+
+import pytest
 
 import acceleration
-import pytest
-from threads import THREADS
-
 import fastdeblur
+from threads import THREADS
 
 SCENE = acceleration.Scene("camera", "motion 15", "Poisson 2000")
 

@@ -1,6 +1,7 @@
 """Richardson-Lucy in two and three dimensions, with its peers side by side."""
 
 import pytest
+
 from speed_cases import RICHARDSON_LUCY
 from suites import sides
 

@@ -1,6 +1,7 @@
 """Wiener, one call and through a plan, with its peers side by side."""
 
 import pytest
+
 from speed_cases import WIENER
 from suites import sides
 

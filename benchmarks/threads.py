@@ -1,4 +1,6 @@
-"""How many threads everybody gets. Import this before anything that starts threads: libraries read these variables once."""
+"""How many threads everybody gets. Import this before anything that starts threads: libraries read these
+variables once.
+"""
 
 import os
 

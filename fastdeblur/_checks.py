@@ -270,6 +270,8 @@ def as_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], **inputs: NDA
         raise InvalidArgument(f"out: expected shape {shape}, got {out.shape}")
     if out.dtype != dtype or not out.dtype.isnative:
         raise InvalidArgument(f"out: expected dtype {dtype}, got {out.dtype}")
+    if not out.flags.aligned:
+        raise InvalidArgument("out: expected aligned elements, got an unaligned array")
     if not out.flags.writeable:
         raise InvalidArgument("out: expected a writable array, got a read-only one")
     if out.size and any(s == 0 and n > 1 for s, n in zip(out.strides, out.shape, strict=True)):

@@ -6,6 +6,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -126,8 +127,8 @@ class Deconvolver {
     options.iterations = iterations;
     options.acceleration = as_acceleration(acceleration);
     options.background = background;
-    const auto begin = std::chrono::steady_clock::now();
-    auto looked = begin;
+    using Clock = std::chrono::steady_clock;
+    std::atomic<Clock::rep> looked{Clock::now().time_since_epoch().count()};
     Progress<T> progress;
     if (!on_iteration.is_none()) {
       progress = [&](int64_t plane, int64_t done, double change, const std::function<void(MutableImageView<T>)>& estimate) {
@@ -143,9 +144,9 @@ class Deconvolver {
     } else {
       // Nobody listens, but Ctrl-C must be heard; taking the GIL after every iteration of a tiny image would cost more than it.
       options.goes_on = [&looked](int64_t, double) {
-        const auto now = std::chrono::steady_clock::now();
-        if (now - looked < std::chrono::milliseconds(50)) return true;
-        looked = now;
+        const auto now = Clock::now().time_since_epoch();
+        if (now - Clock::duration(looked.load()) < std::chrono::milliseconds(50)) return true;
+        looked.store(now.count());
         const py::gil_scoped_acquire acquire;
         if (PyErr_CheckSignals() != 0) throw py::error_already_set();
         return true;

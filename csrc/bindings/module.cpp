@@ -6,6 +6,7 @@
 #include "cpu/parallel.h"
 
 PYBIND11_MODULE(FASTDEBLUR_MODULE, m) {
+  fastdeblur::detail::watch_for_fork();
   m.doc() = "The compiled core of fastdeblur.";
   m.attr("isa") = FASTDEBLUR_ISA_NAME;
 #if defined(_OPENMP)

@@ -64,7 +64,7 @@ class CpuDeconvolver {
   explicit CpuDeconvolver(Problem<T> problem)
       : problem_(std::move(problem)),
         plan_(problem_.grid),
-        threads_(problem_.threads > 0 ? problem_.threads : default_threads()) {
+        threads_(team_size(problem_.threads)) {
     otfs_.resize(static_cast<std::size_t>(problem_.psf_count));
     laplacian_ = laplacian(plan_);
   }
@@ -140,7 +140,7 @@ class CpuDeconvolver {
   static double bytes(const Problem<T>& problem, bool richardson_lucy, Acceleration acceleration, bool weights, bool many_planes) {
     const GridPlan<T, L> plan(problem.grid);
     const double spectrum = static_cast<double>(plan.spectrum_size());
-    const int threads = problem.threads > 0 ? problem.threads : default_threads();
+    const int threads = team_size(problem.threads);
     const double line = static_cast<double>(problem.grid.full[2]) * L;
     const auto& shape = problem.psf_shape;
     const int64_t kernel_rows = std::min(shape[0], problem.grid.full[0]) * std::min(shape[1], problem.grid.full[1]);

@@ -7,6 +7,7 @@
 // OpenMP's runtimes do not survive fork(): in a child process, and where there is no OpenMP, teams are made of std::thread.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <exception>
@@ -36,7 +37,8 @@ inline std::atomic<bool>& forked() {
   return flag;
 }
 
-// Registered once per process; the flag it sets is never cleared.
+// Registered once per process; the flag it sets is never cleared. To be called before anybody could fork: another library may
+// have started the OpenMP runtime that a child would wait for.
 inline void watch_for_fork() {
 #if defined(FASTDEBLUR_HAVE_FORK)
   static const int registered = pthread_atfork(nullptr, nullptr, [] { forked().store(true); });
@@ -64,13 +66,21 @@ inline int default_threads() {
 #endif
 }
 
+// The size of the team that a call gets. A thread costs scratch and a stack, and OpenMP ends the process where the system
+// refuses one, so that absurd requests are cut.
+inline int team_size(int n_threads) {
+  if (n_threads <= 0) return default_threads();
+  const int most = std::max(64, 4 * static_cast<int>(std::thread::hardware_concurrency()));
+  return std::min(n_threads, most);
+}
+
 class Team {
  public:
   // Runs body(team) on this thread, with n_threads - 1 others at its passes' disposal. Exceptions come back to the caller.
   template <class Body>
   static void run(int n_threads, Body&& body) {
     detail::watch_for_fork();
-    if (n_threads <= 0) n_threads = default_threads();
+    n_threads = team_size(n_threads);
     Team team(n_threads);
     if (n_threads == 1) return body(team);
 #if defined(_OPENMP)
@@ -218,8 +228,7 @@ class Team {
 template <class F>
 void parallel_for(int64_t n, int n_threads, F&& f) {
   if (n <= 0) return;
-  if (n_threads <= 0) n_threads = default_threads();
-  if (n < n_threads) n_threads = static_cast<int>(n);
+  n_threads = static_cast<int>(std::min<int64_t>(n, team_size(n_threads)));
   Team::run(n_threads, [&](Team& team) { team.parallel_for(n, [&](int64_t i, int) { f(i); }); });
 }
 

@@ -45,7 +45,9 @@ class NativePlan:
         )
 
     def run(self, method: str, params: Any, planes: Sequence[Plane]) -> None:
-        arguments = [(_readable(p.image), p.out, p.psf, p.weights, p.init) for p in planes]
+        arguments = [
+            (_readable(p.image), p.out, p.psf, *(a if a is None else _readable(a) for a in (p.weights, p.init))) for p in planes
+        ]
         bad = getattr(self, f"_{method}")(params, planes, arguments)
         if bad is not None:
             plane = planes[bad[0]]
@@ -126,6 +128,7 @@ def _as_tuples(maps: tuple[AxisMap, ...]) -> list[tuple[Any, ...]]:
 
 
 def _readable(array: NDArray[Any]) -> NDArray[Any]:
-    if array.dtype.kind in _READABLE and array.dtype.itemsize <= 8 and array.dtype != np.float16:
+    """The array, or a copy where the core cannot read it as it lies."""
+    if array.flags.aligned and array.dtype.kind in _READABLE and array.dtype.itemsize <= 8 and array.dtype != np.float16:
         return array
     return array.astype(np.float64 if array.dtype.itemsize > 8 else np.float32)
