@@ -49,7 +49,8 @@ def run_case(
         except ImportError as error:
             _say(f"{peer.name} is left out: {error}")
             continue
-        require_agreement(peer, theirs(), reference)
+        if peer.same is not None:
+            require_agreement(peer, theirs(), reference)
         result = race(ours, theirs, budget)
         times.extend(result.ours)
         low, high = result.spread
@@ -93,7 +94,7 @@ def run(quick: bool, only: str = "") -> Results:
     races, bounds = [], []
     for case in CASES:
         if only in case.name:
-            rows, bound = run_case(case, 2.5 if quick else 7.0, bandwidth["memory"], optional=not quick)
+            rows, bound = run_case(case, 2.0 if quick else 5.0, bandwidth["memory"], optional=not quick)
             races.extend(rows)
             bounds.append(bound)
     scenes = acceleration.SCENES[1::3] if quick else acceleration.SCENES

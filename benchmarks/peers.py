@@ -56,7 +56,7 @@ class PyfftwFft:
         self.padded = pyfftw.empty_aligned(grid, "float32")
         self._spectrum = pyfftw.empty_aligned(half, "complex64")
         self._image = pyfftw.empty_aligned(grid, "float32")
-        options = {"axes": axes, "threads": THREADS, "planning_timelimit": 10.0}
+        options = {"axes": axes, "threads": THREADS, "planning_timelimit": 6.0}
         self._forward = pyfftw.FFTW(self.padded, self._spectrum, **options)
         self._inverse = pyfftw.FFTW(self._spectrum, self._image, direction="FFTW_BACKWARD", **options)
         self._scale = np.float32(1 / np.prod(grid))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from results_file import Results
 
@@ -140,18 +141,27 @@ def heading(results: Results) -> str:
     )
 
 
-def show(results: Results, baseline: Results | None = None) -> None:
-    """Print everything, with rich if it is there."""
+def _wide_terminal() -> Any:
+    """rich's console where tables fit on a line, else None."""
     try:
-        import rich.box
         from rich.console import Console
-        from rich.table import Table as RichTable
     except ImportError:
+        return None
+    console = Console()
+    return console if console.is_terminal and console.width >= 130 else None
+
+
+def show(results: Results, baseline: Results | None = None) -> None:
+    """Print everything: with rich on a terminal that is wide enough, else as plain text."""
+    console = _wide_terminal()
+    if console is None:
         print(heading(results))
         for table in tables(results, baseline):
             print("\n" + _plain(table))
         return
-    console = Console()
+    import rich.box
+    from rich.table import Table as RichTable
+
     console.print(heading(results), highlight=False)
     for table in tables(results, baseline):
         drawn = RichTable(title=table.title, title_justify="left", box=rich.box.SIMPLE_HEAD)

@@ -260,6 +260,7 @@ def _as_axis(value: Any, ndim: int) -> int:
 def as_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], **inputs: NDArray[Any] | None) -> NDArray[Any]:
     """The output array: a new one, or the caller's if it fits and shares no memory with an input."""
     if out is None:
+        require_memory(math.prod(shape) * dtype.itemsize, "out")
         try:
             return np.empty(shape, dtype)
         except (MemoryError, ValueError) as error:

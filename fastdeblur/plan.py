@@ -144,18 +144,6 @@ class Deconvolver:
             finally:
                 self._busy = False
 
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """One call at a time: they share the scratch. A callback that called its own plan would wait for itself for ever."""
-        if self._owner == threading.get_ident():
-            raise InvalidArgument("callback: expected not to use the Deconvolver that is calling it, got a call")
-        with self._lock:
-            self._owner = threading.get_ident()
-            try:
-                yield
-            finally:
-                self._owner = None
-
     def _image(self, image: ArrayLike) -> NDArray[Any]:
         array = as_real_array(image, "image")
         if array.shape != self._shape:

@@ -1,7 +1,7 @@
 """The one table of problems: parity, error tests and benchmarks all read it.
 
-A case says everything but the dtype and the backend. Its data are made from its name, so that a case is the same problem in
-every process and on every machine.
+A case says everything but the dtype and the backend. Its data are made from its name, so that a case is the
+same problem in every process and on every machine.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def hump(*shape: int) -> np.ndarray:
 
 
 def lopsided(*shape: int) -> np.ndarray:
-    """No symmetry at all, so that a flip, a transpose or a wrong origin shows; its centroid stays near the origin."""
+    """No symmetry at all, so that a flip, a transpose or a wrong origin shows; its centroid is near the origin."""
     rng = np.random.default_rng(7)
     return hump(*shape) * rng.uniform(0.5, 1.5, shape)
 
@@ -81,7 +81,8 @@ def complex_reg(image: np.ndarray) -> np.ndarray:
 class Case:
     """A problem. ``psf`` holds channels along ``channel_axis`` where it has as many axes as the image.
 
-    ``kwargs`` go to the function as they are; ``made`` holds functions of (image, rng) that make array arguments.
+    ``kwargs`` go to the function as they are; ``made`` holds functions of
+    (image, rng) that make array arguments.
     """
 
     name: str
@@ -112,7 +113,7 @@ class Case:
         return Spec(self.method, self.spatial_ndim, np.dtype(dtype), self.boundary)
 
     def image(self, dtype: str = "float64") -> np.ndarray:
-        """A positive scene of scale 1, blurred a little and with noise: the float32 values, whatever the dtype."""
+        """A positive scene of scale 1, blurred a little, with noise: the same float32 values for any dtype."""
         return _scene(self.name, self.shape, self.noise).astype(dtype)
 
     def arguments(self, dtype: str = "float64") -> dict[str, Any]:
@@ -135,7 +136,9 @@ class Case:
 def _scene(name: str, shape: tuple[int, ...], noise: float) -> np.ndarray:
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     scene = rng.uniform(0.2, 1.2, shape)
-    for axis, n in enumerate(shape):  # a 3-tap blur makes neighbours alike without a fast path that is under test
+    for axis, n in enumerate(
+        shape
+    ):  # a 3-tap blur makes neighbours alike without a fast path that is under test
         if n > 2:
             scene = (np.roll(scene, 1, axis) + scene + np.roll(scene, -1, axis)) / 3
     scene = np.maximum(scene + noise * rng.normal(size=shape), 0.01).astype(np.float32)
@@ -281,7 +284,13 @@ def _table() -> list[Case]:
             _wiener(f"identity-{boundary}", (37, 44), lopsided(5, 5), reg="identity", boundary=boundary),
             _wiener(f"kernel-{boundary}", (37, 44), lopsided(5, 5), reg=_SOBEL, boundary=boundary),
             _wiener(f"callable-{boundary}", (37, 44), lopsided(5, 5), reg=rough, boundary=boundary),
-            _wiener(f"callable-complex-{boundary}", (37, 44), lopsided(5, 5), reg=forward_difference, boundary=boundary),
+            _wiener(
+                f"callable-complex-{boundary}",
+                (37, 44),
+                lopsided(5, 5),
+                reg=forward_difference,
+                boundary=boundary,
+            ),
         ]
     cases += [
         _wiener("transfer", (37, 44), lopsided(5, 5), reg="complex", boundary="periodic"),
@@ -293,7 +302,9 @@ def _table() -> list[Case]:
         _wiener("callable-3d", (9, 10, 11), lopsided(3, 3, 3), reg=rough),
         _wiener("kernel-1d", (97,), lopsided(7), reg=np.array([1.0, -1.0])),
         _wiener("heavy", (37, 44), lopsided(5, 5), balance=1e3),
-        _wiener("inverse", (37, 44), np.array([[0, 1, 0], [1, 8, 1], [0, 2, 0]]), balance=0, boundary="periodic"),
+        _wiener(
+            "inverse", (37, 44), np.array([[0, 1, 0], [1, 8, 1], [0, 2, 0]]), balance=0, boundary="periodic"
+        ),
         _wiener("kernel-larger", (12, 9), lopsided(3, 3), reg=lopsided(30, 41), boundary="periodic"),
     ]
 
@@ -301,7 +312,14 @@ def _table() -> list[Case]:
     for boundary in ("periodic", "reflect", "zero", "unknown"):
         shape, psf = (29, 38), lopsided(5, 6)
         cases += [
-            _rl(f"accelerated-{boundary}", shape, psf, acceleration="biggs-andrews", boundary=boundary, num_iter=12),
+            _rl(
+                f"accelerated-{boundary}",
+                shape,
+                psf,
+                acceleration="biggs-andrews",
+                boundary=boundary,
+                num_iter=12,
+            ),
             _rl(f"background-{boundary}", shape, psf, background=0.05, boundary=boundary),
             _rl(f"dead-{boundary}", shape, psf, weights=_dead, boundary=boundary),
             _rl(f"graded-{boundary}", shape, psf, weights=_graded, boundary=boundary),
@@ -353,7 +371,13 @@ CASES = tuple(_table())
 BENCHMARKS = (
     Case("bench-wiener-1080p", "wiener", (1080, 1920), box(15, 15), {"balance": 0.02}),
     Case("bench-wiener-4096", "wiener", (4096, 4096), box(15, 15), {"balance": 0.02}),
-    Case("bench-rl-1080p-zero", "richardson_lucy", (1080, 1920), box(15, 15), {"num_iter": 10, "boundary": "zero"}),
+    Case(
+        "bench-rl-1080p-zero",
+        "richardson_lucy",
+        (1080, 1920),
+        box(15, 15),
+        {"num_iter": 10, "boundary": "zero"},
+    ),
     Case("bench-rl-1080p-unknown", "richardson_lucy", (1080, 1920), box(15, 15), {"num_iter": 10}),
     Case(
         "bench-rl-1080p-accelerated",
@@ -362,7 +386,13 @@ BENCHMARKS = (
         box(15, 15),
         {"num_iter": 10, "acceleration": "biggs-andrews"},
     ),
-    Case("bench-rl-volume", "richardson_lucy", (64, 256, 256), box(9, 9, 9), {"num_iter": 10, "boundary": "periodic"}),
+    Case(
+        "bench-rl-volume",
+        "richardson_lucy",
+        (64, 256, 256),
+        box(9, 9, 9),
+        {"num_iter": 10, "boundary": "periodic"},
+    ),
 )
 
 

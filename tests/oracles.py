@@ -1,6 +1,7 @@
-"""Slow, direct answers in float64: sums over pixels and dense matrices, no Fourier transform, nothing of fastdeblur's code.
+"""Slow, direct answers in float64: sums over pixels and dense matrices, no Fourier transform.
 
-They are written from the documented definitions, to catch mistakes that all backends could share. Small images only.
+They are written from the documented definitions, to catch mistakes that all backends could share. For small
+images only.
 """
 
 from __future__ import annotations
@@ -11,41 +12,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 SIGMA = 1e-4  # scene pixels that send less of their light than this into the frame are not estimated
-FAST_COMPLEX = (2, 3, 5, 7, 11)
-FAST_REAL = (2, 3, 5)
 
 
 # --------------------------------------------------------------------------------------------------- geometry
 
 
-def smooth_length(n: int, primes: Sequence[int], *, even: bool = False) -> int:
-    """Smallest length >= n of these prime factors only, by trying one after another."""
-    if n <= 2:
-        return max(n, 1)
-    while True:
-        rest = n
-        for prime in primes:
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1 and not (even and n % 2):
-            return n
-        n += 1
-
-
-def grid_of(shape: Sequence[int], psf_shape: Sequence[int], boundary: str) -> tuple[int, ...]:
-    """Lengths on which the boundary cannot leak around: K - 1 more pixels, twice that where the borders fade."""
-    if boundary == "periodic":
-        return tuple(shape)
-    reach = 2 if boundary in ("reflect", "edge") else 1
-    last = len(shape) - 1
-    return tuple(
-        n if k == 1 else smooth_length(n + reach * (k - 1), FAST_REAL if a == last else FAST_COMPLEX, even=a == last)
-        for a, (n, k) in enumerate(zip(shape, psf_shape, strict=True))
-    )
-
-
 def extended(image: np.ndarray, grid: Sequence[int], boundary: str) -> np.ndarray:
-    """The image on the grid, pixel by pixel: beyond its end its far border's continuation fades into its near border's."""
+    """On the grid, pixel by pixel: past its end the far border's continuation fades into the near border's."""
     out = np.asarray(image, float)
     for axis, length in enumerate(grid):
         n = out.shape[axis]
@@ -70,7 +43,7 @@ def _folded(i: int, n: int) -> int:
     return i
 
 
-# ------------------------------------------------------------------------------------------------- convolution
+# ------------------------------------------------------------------------------------------------ convolution
 
 
 def periodic_sum(image: np.ndarray, psf: np.ndarray) -> np.ndarray:
@@ -128,13 +101,18 @@ def laplacian(ndim: int) -> np.ndarray:
 
 
 def wiener(
-    image: np.ndarray, psf: np.ndarray, balance: float, *, reg: np.ndarray | None = None, boundary: str = "reflect"
+    image: np.ndarray,
+    psf: np.ndarray,
+    balance: float,
+    *,
+    grid: Sequence[int],
+    reg: np.ndarray | None = None,
+    boundary: str = "reflect",
 ) -> np.ndarray:
-    """argmin |H x - y|^2 + balance |R x|^2 on the periodic grid, by dense normal equations; reg None is the Laplacian.
+    """argmin |H x - y|^2 + balance |R x|^2 on a periodic grid, by dense normal equations.
 
-    The solution of least norm where there are several (balance 0 and a blur that removes a frequency).
+    reg None is the Laplacian. The solution of least norm where there are several (balance 0 and a blur that removes a frequency).
     """
-    grid = grid_of(image.shape, psf.shape, boundary)
     H = circulant(psf / psf.sum(), grid)
     R = circulant(laplacian(image.ndim) if reg is None else reg, grid)
     y = extended(image, grid, boundary).ravel()
@@ -145,7 +123,14 @@ def wiener(
 class Blur:
     """y = H x for one boundary: dense H, the data, their weights, and where the frame lies in the scene."""
 
-    def __init__(self, image: np.ndarray, psf: np.ndarray, boundary: str, weights: np.ndarray | None):
+    def __init__(
+        self,
+        image: np.ndarray,
+        psf: np.ndarray,
+        boundary: str,
+        weights: np.ndarray | None,
+        grid: Sequence[int],
+    ):
         psf = psf / psf.sum()
         frame: tuple[slice, ...] = tuple(slice(n) for n in image.shape)
         if boundary == "unknown":
@@ -159,12 +144,15 @@ class Blur:
             self.H = reaching(psf, image.shape)[:, inside.ravel()]
             self.frame, self.scene = frame, image.shape
         else:
-            self.scene = grid_of(image.shape, psf.shape, boundary)
+            self.scene = tuple(grid)
             self.H = circulant(psf, self.scene)
             self.frame = frame
         data = self.H.shape[0]
         if data == image.size:
-            self.y, self.w = image.ravel().astype(float), np.ones(data) if weights is None else weights.ravel()
+            self.y, self.w = (
+                image.ravel().astype(float),
+                np.ones(data) if weights is None else weights.ravel(),
+            )
         else:
             w = np.ones(image.shape) if weights is None else weights
             self.w = extended(w, self.scene, boundary).ravel()
@@ -176,6 +164,7 @@ def richardson_lucy(
     psf: np.ndarray,
     num_iter: int,
     *,
+    grid: Sequence[int] = (),
     boundary: str = "unknown",
     background: float = 0.0,
     weights: np.ndarray | None = None,
@@ -184,11 +173,12 @@ def richardson_lucy(
 ) -> np.ndarray:
     """x <- x H^T(W y / (H x + b)) / H^T W with dense H; starts from the mean over the frame, by weight.
 
+    grid: where the data are extended to; for reflect, edge and periodic boundaries, the others have none.
     init: one value for the whole scene, or an image for the frame where nothing lies outside it.
-    predict: the point to correct, from the estimates and the corrected points so far; the last estimate by default.
+    predict: the point to correct, from the estimates and corrected points so far; by default the last estimate.
     """
     w = None if weights is None else weights / weights.max()
-    blur = Blur(image, psf, boundary, w)
+    blur = Blur(image, psf, boundary, w, grid)
     mean = np.average(image, weights=w)
     level = max(mean - background, 1e-3 * mean)
     x = np.full(blur.H.shape[1], level)
@@ -208,7 +198,7 @@ def richardson_lucy(
 
 
 def ogm(estimates: list[np.ndarray], points: list[np.ndarray]) -> np.ndarray:
-    """z = x_k + (t_k - 1) / t_{k+1} (x_k - x_{k-1}) + t_k / t_{k+1} (x_k - z_{k-1}), but not below 3/4 x_k."""
+    """z = x_k + (t_k - 1) / t_{k+1} (x_k - x_{k-1}) + t_k / t_{k+1} (x_k - z_{k-1}), at least 3/4 x_k."""
     if not points:
         return estimates[-1]
     t = [1.0]
@@ -220,7 +210,10 @@ def ogm(estimates: list[np.ndarray], points: list[np.ndarray]) -> np.ndarray:
 
 
 def biggs_andrews(estimates: list[np.ndarray], points: list[np.ndarray]) -> np.ndarray:
-    """y_k = max(0, x_k + a (x_k - x_{k-1})), a = <g_{k-1}, g_{k-2}> / |g_{k-2}|^2 in [0, 1], g_k = x_{k+1} - y_k."""
+    """y_k = max(0, x_k + a (x_k - x_{k-1})), a = <g_{k-1}, g_{k-2}> / |g_{k-2}|^2 in [0, 1].
+
+    g_k = x_{k+1} - y_k.
+    """
     if len(points) < 2:
         return estimates[-1]
     g1, g2 = estimates[-1] - points[-1], estimates[-2] - points[-2]

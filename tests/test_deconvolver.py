@@ -1,13 +1,14 @@
-"""The reusable plan: the same answers as the functions, for any sequence of calls; and what a callback sees."""
+"""The reusable plan: the functions' answers, for any sequence of calls; and what a callback sees."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases import CASES, case, lopsided
 
 import fastdeblur
 from fastdeblur import Deconvolver, InvalidArgument
+
+from cases import CASES, case, lopsided
 
 NAMES = (
     "wiener-reflect-31x37",
@@ -83,9 +84,12 @@ def test_both_methods_and_all_options_share_one_plan(backend, dtype, rng):
 def test_default_boundaries_are_the_functions(backend, rng):
     image, psf = rng.uniform(0.2, 1, (31, 37)).astype(np.float32), lopsided(5, 4)
     plan = Deconvolver(image.shape, psf, backend=backend)
-    np.testing.assert_array_equal(plan.wiener(image, 0.1), fastdeblur.wiener(image, psf, 0.1, boundary="reflect", backend=backend))
     np.testing.assert_array_equal(
-        plan.richardson_lucy(image, 3), fastdeblur.richardson_lucy(image, psf, 3, boundary="unknown", backend=backend)
+        plan.wiener(image, 0.1), fastdeblur.wiener(image, psf, 0.1, boundary="reflect", backend=backend)
+    )
+    np.testing.assert_array_equal(
+        plan.richardson_lucy(image, 3),
+        fastdeblur.richardson_lucy(image, psf, 3, boundary="unknown", backend=backend),
     )
 
 
@@ -101,7 +105,7 @@ def test_any_dtype_is_read_into_the_plans_precision(given, backend, dtype, rng):
 
 def test_every_fresh_result_is_the_callers_own(backend):
     problem = case("wiener-reflect-31x37")
-    plan, call = plan_and_call(problem, backend, "float32")
+    _, call = plan_and_call(problem, backend, "float32")
     first = call(problem.image("float32"))
     kept = first.copy()
     call(problem.image("float32") * 2)
@@ -115,7 +119,9 @@ def test_the_psf_is_copied(backend):
     expected = plan.wiener(image, 0.1)
     psf[...] = 1
     np.testing.assert_array_equal(plan.wiener(image, 0.1), expected)
-    np.testing.assert_array_equal(Deconvolver((20, 30), lopsided(5, 5), backend=backend).wiener(image, 0.1), expected)
+    np.testing.assert_array_equal(
+        Deconvolver((20, 30), lopsided(5, 5), backend=backend).wiener(image, 0.1), expected
+    )
 
 
 def test_properties():
@@ -137,7 +143,7 @@ def test_a_frame_at_a_time_warm_start(backend):
     np.testing.assert_allclose(estimate, plan.richardson_lucy(image, 12), rtol=1e-9)
 
 
-# --------------------------------------------------------------------------------------------------- callbacks
+# -------------------------------------------------------------------------------------------------- callbacks
 
 
 def run_watched(backend, dtype="float64", shape=(31, 37), num_iter=6, **arguments):
@@ -217,7 +223,9 @@ def test_callback_stops_with_the_present_estimate(backend, dtype, stop):
     np.testing.assert_allclose(result, expected, rtol=1e-5 if dtype == "float32" else 1e-12)
 
 
-@pytest.mark.parametrize("error", [KeyError("mine"), KeyboardInterrupt(), MemoryError("mine"), ValueError("mine"), SystemExit(3)])
+@pytest.mark.parametrize(
+    "error", [KeyError("mine"), KeyboardInterrupt(), MemoryError("mine"), ValueError("mine"), SystemExit(3)]
+)
 def test_other_exceptions_go_through_as_they_are(backend, error):
     def fail(state):
         if state.iteration == 2:
@@ -243,7 +251,9 @@ def test_a_batch_stops_image_by_image(backend):
         seen.append((state.plane, state.iteration))
         return state.plane[1] == 1 and state.iteration == 2
 
-    result = fastdeblur.richardson_lucy(image, lopsided(5, 4), 4, callback=stop, channel_axis=-1, backend=backend)
+    result = fastdeblur.richardson_lucy(
+        image, lopsided(5, 4), 4, callback=stop, channel_axis=-1, backend=backend
+    )
     assert seen == [((b, c), k) for b in range(2) for c in range(3) for k in range(1, 3 if c == 1 else 5)]
     for c, iterations in enumerate((4, 2, 4)):
         expected = fastdeblur.richardson_lucy(image[..., c], lopsided(5, 4), iterations, backend=backend)
@@ -265,7 +275,9 @@ def test_tol_stops_when_the_change_falls_below_it(backend):
 def test_tol_of_zero_never_stops(backend):
     image = np.full((9, 10), 0.5)  # nothing changes
     seen = []
-    fastdeblur.richardson_lucy(image, lopsided(3, 3), 5, tol=0, callback=lambda s: seen.append(s.iteration), backend=backend)
+    fastdeblur.richardson_lucy(
+        image, lopsided(3, 3), 5, tol=0, callback=lambda s: seen.append(s.iteration), backend=backend
+    )
     assert seen == [1, 2, 3, 4, 5]
 
 

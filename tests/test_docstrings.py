@@ -80,7 +80,10 @@ def test_every_public_member_has_a_docstring(kind):
 def test_signatures_are_the_published_ones():
     """What scripts rely on: names, order, defaults."""
     text = {name: str(inspect.signature(f, eval_str=False)) for name, f in FUNCTIONS.items()}
-    plain = {name: re.sub(r": [^=,)]*(\[[^\]]*\][^=,)]*)*", "", s.partition(" ->")[0]).replace(" ", "") for name, s in text.items()}
+    plain = {
+        name: re.sub(r": [^=,)]*(\[[^\]]*\][^=,)]*)*", "", s.partition(" ->")[0]).replace(" ", "")
+        for name, s in text.items()
+    }
     assert plain["wiener"] == (
         "(image,psf,balance,*,reg='laplacian',boundary='reflect',channel_axis=None,out=None,n_threads=0,backend='auto')"
     )

@@ -6,12 +6,13 @@ import re
 
 import numpy as np
 import pytest
-from cases import case, lopsided
-from conftest import need
 
 import fastdeblur
+from conftest import need
 from fastdeblur import Deconvolver, InvalidArgument, OutOfMemory, PSFWarning, Unsupported, estimate_memory
 from fastdeblur import errors as errors_module
+
+from cases import case, lopsided
 
 IMAGE = np.full((20, 30), 0.5, np.float32)
 PSF = np.ones((3, 3))
@@ -59,7 +60,11 @@ SHARED = [
     ("psf", np.ma.masked_less(PSF, 0.1), "masked array"),
     ("psf", 3.0, r"1 to 3 spatial axes .*got shape \(\)"),
     ("psf", np.ones((1, 1, 1, 1, 1)), r"1 to 3 spatial axes .*got shape \(1, 1, 1, 1, 1\)"),
-    ("psf", np.ones((3, 3, 3)), r"at most 2 axes \(h, w\) for an image of shape \(20, 30\), got shape \(3, 3, 3\)"),
+    (
+        "psf",
+        np.ones((3, 3, 3)),
+        r"at most 2 axes \(h, w\) for an image of shape \(20, 30\), got shape \(3, 3, 3\)",
+    ),
     ("psf", np.ones((3, 0)), r"at least one pixel, got shape \(3, 0\)"),
     ("psf", np.zeros((3, 3)), "positive, finite sum, got 0"),
     ("psf", -PSF, "positive, finite sum, got -9"),
@@ -92,7 +97,11 @@ SHARED = [
     ("out", [[0.0] * 30] * 20, "expected a NumPy array, got list"),
     ("out", np.ma.zeros((20, 30), np.float32), "expected a NumPy array, got MaskedArray"),
     ("out", np.broadcast_to(np.float32(0), (20, 30)), "writable"),
-    ("out", np.lib.stride_tricks.as_strided(np.zeros(30, np.float32), (20, 30), (0, 4)), r"distinct elements, got strides \(0, 4\)"),
+    (
+        "out",
+        np.lib.stride_tricks.as_strided(np.zeros(30, np.float32), (20, 30), (0, 4)),
+        r"distinct elements, got strides \(0, 4\)",
+    ),
     ("out", IMAGE, "memory of its own, got an array that overlaps image"),
 ]
 
@@ -165,7 +174,11 @@ RL = [
 
 def label(row):
     value = row[1]
-    text = f"{type(value).__name__}{value.shape}" if isinstance(value, np.ndarray) else re.sub(r"\W+", "-", repr(value))
+    text = (
+        f"{type(value).__name__}{value.shape}"
+        if isinstance(value, np.ndarray)
+        else re.sub(r"\W+", "-", repr(value))
+    )
     return f"{row[0]}-{text[:30]}"
 
 
@@ -189,7 +202,13 @@ def expect(function, arguments, argument, rule, error=InvalidArgument):
 @pytest.mark.parametrize("row", SHARED + WIENER, ids=label)
 def test_wiener(row, backend):
     argument, value, rule = row
-    arguments = {"image": IMAGE, "psf": PSF, "balance": 0.1, "out": np.full((20, 30), -7, np.float32), "backend": backend}
+    arguments = {
+        "image": IMAGE,
+        "psf": PSF,
+        "balance": 0.1,
+        "out": np.full((20, 30), -7, np.float32),
+        "backend": backend,
+    }
     if argument == "image" and getattr(value, "dtype", None) == np.float64:
         arguments["out"] = np.full((20, 30), -7.0)
     expect(fastdeblur.wiener, arguments | {argument: value}, argument, rule)
@@ -198,13 +217,22 @@ def test_wiener(row, backend):
 @pytest.mark.parametrize("row", SHARED + RL, ids=label)
 def test_richardson_lucy(row, backend):
     argument, value, rule = row
-    arguments = {"image": IMAGE, "psf": PSF, "num_iter": 2, "out": np.full((20, 30), -7, np.float32), "backend": backend}
+    arguments = {
+        "image": IMAGE,
+        "psf": PSF,
+        "num_iter": 2,
+        "out": np.full((20, 30), -7, np.float32),
+        "backend": backend,
+    }
     if argument == "image" and getattr(value, "dtype", None) == np.float64:
         arguments["out"] = np.full((20, 30), -7.0)
     expect(fastdeblur.richardson_lucy, arguments | {argument: value}, argument, rule)
 
 
-@pytest.mark.parametrize("name", ["wiener-reflect-31x37", "rl-unknown-31x37", "rl-everything-zero", "wiener-channels-last", "rl-batch"])
+@pytest.mark.parametrize(
+    "name",
+    ["wiener-reflect-31x37", "rl-unknown-31x37", "rl-everything-zero", "wiener-channels-last", "rl-batch"],
+)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("where", [0, -1, 500])
 def test_one_bad_pixel_anywhere_is_found_and_nothing_is_written(name, bad, where, backend, dtype):
@@ -215,7 +243,12 @@ def test_one_bad_pixel_anywhere_is_found_and_nothing_is_written(name, bad, where
     if "weights" in arguments:
         arguments["weights"] = np.ones(problem.shape)
     out = np.full(problem.shape, -7, dtype)
-    expect(problem.function(), {"image": image, "psf": problem.psf, **arguments, "out": out, "backend": backend}, "image", "finite")
+    expect(
+        problem.function(),
+        {"image": image, "psf": problem.psf, **arguments, "out": out, "backend": backend},
+        "image",
+        "finite",
+    )
 
 
 @pytest.mark.parametrize("bad", [np.nan, -1.0])
@@ -237,11 +270,13 @@ def test_a_failing_callback_leaves_its_image_alone(backend, shape):
             raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):
-        fastdeblur.richardson_lucy(np.full(shape, 0.5, np.float32), PSF, 5, callback=fail, out=out, backend=backend)
+        fastdeblur.richardson_lucy(
+            np.full(shape, 0.5, np.float32), PSF, 5, callback=fail, out=out, backend=backend
+        )
     assert (out[1:] == -7).all()  # the images before it may be there
 
 
-# ----------------------------------------------------------------------------------------------- more of geometry
+# ------------------------------------------------------------------------------------------- more of geometry
 
 
 @pytest.mark.parametrize("boundary", ["reflect", "edge"])
@@ -251,11 +286,22 @@ def test_psf_that_reflection_cannot_feed(method, boundary, backend):
     arguments = {"image": np.ones((4, 30), np.float32), "boundary": boundary, "backend": backend}
     arguments["balance" if method == "wiener" else "num_iter"] = 1
     assert function(psf=np.ones((9, 3)), **arguments).shape == (4, 30)
-    expect(function, arguments | {"psf": np.ones((10, 3))}, "psf", r"at most 9 pixels on an axis of 4 .*got shape \(10, 3\)")
+    expect(
+        function,
+        arguments | {"psf": np.ones((10, 3))},
+        "psf",
+        r"at most 9 pixels on an axis of 4 .*got shape \(10, 3\)",
+    )
 
 
 def test_psf_of_more_axes_than_the_image_has_besides_its_channels(backend):
-    arguments = {"image": np.ones((20, 30, 3)), "psf": np.ones((5, 5, 5)), "balance": 0.1, "channel_axis": -1, "backend": backend}
+    arguments = {
+        "image": np.ones((20, 30, 3)),
+        "psf": np.ones((5, 5, 5)),
+        "balance": 0.1,
+        "channel_axis": -1,
+        "backend": backend,
+    }
     expect(fastdeblur.wiener, arguments, "psf", r"at most 2 axes .*channel_axis=-1, got shape \(5, 5, 5\)")
 
 
@@ -273,7 +319,12 @@ def test_weights_are_needed_for_every_image_of_a_batch(backend):
 
 def test_transfer_function_of_the_wrong_shape(backend):
     arguments = {"image": IMAGE, "psf": PSF, "balance": 0.1, "boundary": "periodic", "backend": backend}
-    expect(fastdeblur.wiener, arguments | {"reg": np.ones((20, 30), complex)}, "reg", r"shape \(20, 16\), got \(20, 30\)")
+    expect(
+        fastdeblur.wiener,
+        arguments | {"reg": np.ones((20, 30), complex)},
+        "reg",
+        r"shape \(20, 16\), got \(20, 30\)",
+    )
     nan = np.full((20, 16), complex(np.nan, 0))
     expect(fastdeblur.wiener, arguments | {"reg": nan}, "reg", "finite")
 
@@ -282,10 +333,17 @@ def test_transfer_function_of_the_wrong_shape(backend):
 def test_out_that_overlaps_the_image(overlap, backend):
     memory = np.full((41, 31), 0.5, np.float32)
     image = memory[:20, :30]
-    out = {"same": image, "shifted": memory[1:21, 1:31], "reversed": image[::-1], "interleaved": memory[:40:2, :30]}[overlap]
+    out = {
+        "same": image,
+        "shifted": memory[1:21, 1:31],
+        "reversed": image[::-1],
+        "interleaved": memory[:40:2, :30],
+    }[overlap]
     before = memory.copy()
     for function, parameter in ((fastdeblur.wiener, 0.1), (fastdeblur.richardson_lucy, 2)):
-        with pytest.raises(InvalidArgument, match="out: expected memory of its own, got an array that overlaps image"):
+        with pytest.raises(
+            InvalidArgument, match="out: expected memory of its own, got an array that overlaps image"
+        ):
             function(image, PSF, parameter, out=out, backend=backend)
         np.testing.assert_array_equal(memory, before)
 
@@ -303,7 +361,7 @@ def test_interleaved_memory_that_does_not_overlap_is_fine(backend):
     np.testing.assert_allclose(memory, 0.5, rtol=1e-5)
 
 
-# --------------------------------------------------------------------------------------------------- memory
+# ----------------------------------------------------------------------------------------------------- memory
 
 
 @pytest.mark.parametrize(
@@ -340,7 +398,7 @@ def test_a_plan_whose_memory_cannot_be_had(backend):
     assert estimate_memory("wiener", (1 << 20, 1 << 20), (3, 3), backend=backend) > 1 << 40
 
 
-# ------------------------------------------------------------------------------------------------- Deconvolver
+# ------------------------------------------------------------------------------------------------ Deconvolver
 
 
 @pytest.mark.parametrize(
@@ -370,7 +428,9 @@ def test_deconvolver(arguments, argument, rule):
     expect(Deconvolver, {"shape": (20, 30), "psf": PSF} | arguments, argument, rule)
 
 
-@pytest.mark.parametrize("row", [r for r in SHARED + WIENER if r[0] in ("image", "balance", "reg", "out")], ids=label)
+@pytest.mark.parametrize(
+    "row", [r for r in SHARED + WIENER if r[0] in ("image", "balance", "reg", "out")], ids=label
+)
 def test_deconvolver_wiener(row, backend):
     argument, value, rule = row
     if argument == "image" and getattr(value, "shape", (20, 30)) != (20, 30):
@@ -381,7 +441,11 @@ def test_deconvolver_wiener(row, backend):
     np.testing.assert_allclose(plan.wiener(IMAGE, 0.1), 0.5, rtol=1e-5)  # the plan goes on working
 
 
-@pytest.mark.parametrize("row", [r for r in SHARED + RL if r[0] not in ("psf", "boundary", "channel_axis", "n_threads", "backend")], ids=label)
+@pytest.mark.parametrize(
+    "row",
+    [r for r in SHARED + RL if r[0] not in ("psf", "boundary", "channel_axis", "n_threads", "backend")],
+    ids=label,
+)
 def test_deconvolver_richardson_lucy(row, backend):
     argument, value, rule = row
     if argument == "image" and getattr(value, "shape", (20, 30)) != (20, 30):
@@ -413,7 +477,7 @@ def test_values_beyond_float32_in_a_float32_plan(backend):
             method(spoilt(1e39), parameter)
 
 
-# --------------------------------------------------------------------------------------------- estimate_memory
+# -------------------------------------------------------------------------------------------- estimate_memory
 
 
 @pytest.mark.parametrize(
@@ -439,7 +503,12 @@ def test_values_beyond_float32_in_a_float32_plan(backend):
     ],
 )
 def test_estimate_memory(arguments, argument, rule):
-    expect(estimate_memory, {"method": "wiener", "shape": (20, 30), "psf_shape": (3, 3)} | arguments, argument, rule)
+    expect(
+        estimate_memory,
+        {"method": "wiener", "shape": (20, 30), "psf_shape": (3, 3)} | arguments,
+        argument,
+        rule,
+    )
 
 
 # --------------------------------------------------------------------------------------------------- the rest
@@ -495,7 +564,9 @@ def test_a_negative_psf_warns_at_the_callers_line(backend):
 def test_an_off_centre_psf_warns(backend):
     psf = np.zeros((9, 9))
     psf[0, 4] = 1
-    with pytest.warns(PSFWarning, match=r"psf: its centroid lies -4.0 pixels from its origin \(index 4\) on axis 0"):
+    with pytest.warns(
+        PSFWarning, match=r"psf: its centroid lies -4.0 pixels from its origin \(index 4\) on axis 0"
+    ):
         fastdeblur.wiener(IMAGE, psf, 0.1, boundary="periodic", backend=backend)
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import case
 
 from fastdeblur import _isa
+
+from cases import case
 
 NAMES = (
     "wiener-reflect-31x37",
@@ -32,7 +33,8 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 from cases import case
-np.savez(sys.argv[2], **{f"{n} {d}": case(n).run("native", d) for n in sys.argv[3:] for d in ("float32", "float64")})
+problems = [(n, d) for n in sys.argv[3:] for d in ("float32", "float64")]
+np.savez(sys.argv[2], **{f"{n} {d}": case(n).run("native", d) for n, d in problems})
 """
 
 

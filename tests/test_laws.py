@@ -6,13 +6,14 @@ import itertools
 
 import numpy as np
 import pytest
-from cases import box, lopsided
-from conftest import need
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from conftest import need
 from fastdeblur import richardson_lucy, wiener
 from fastdeblur._geometry import BOUNDARIES, Frame
+
+from cases import box, lopsided
 
 CLOSED = tuple(b for b in BOUNDARIES if b != "unknown")
 LENGTHS = st.sampled_from([1, 2, 3, 4, 5, 7, 8, 11, 13, 16, 17, 24, 31, 32, 37])
@@ -65,7 +66,7 @@ def recipe_ops(request):
     return NumbaOps(np.dtype("float64"), 0)
 
 
-# -------------------------------------------------------------------------------------------------- adjointness
+# ------------------------------------------------------------------------------------------------ adjointness
 
 
 @given(shape=SHAPES, seed=SEEDS)
@@ -96,7 +97,9 @@ def test_richardson_lucy_holds_adjoint_operators(backend, dtype, shape, seed):
 @given(shape=SHAPES, seed=SEEDS, boundary=st.sampled_from(BOUNDARIES))
 def test_extension_is_idempotent(recipe_ops, shape, seed, boundary):
     rng = np.random.default_rng(seed)
-    psf_shape = tuple(int(min(k, 2 * n + 1)) for k, n in zip(rng.integers(1, 9, len(shape)), shape, strict=True))
+    psf_shape = tuple(
+        int(min(k, 2 * n + 1)) for k, n in zip(rng.integers(1, 9, len(shape)), shape, strict=True)
+    )
     frame, image = Frame.of(shape, psf_shape, boundary), random_image(rng, shape)
     once = recipe_ops.extend(image, frame)
     assert once.shape == frame.grid
@@ -109,7 +112,7 @@ def test_extension_is_idempotent(recipe_ops, shape, seed, boundary):
         assert once.max() <= image.max() + 1e-15
 
 
-# ------------------------------------------------------------------------------------------------------- wiener
+# ----------------------------------------------------------------------------------------------------- wiener
 
 
 @given(shape=SHAPES, seed=SEEDS, balance=BALANCES, reg=REGS, boundary=st.sampled_from(CLOSED))
@@ -143,7 +146,13 @@ def test_wiener_of_a_delta_shrinks_by_the_balance(backend, dtype, shape, seed, b
     close(result, image / (1 + balance), EPS[dtype])
 
 
-@given(seed=SEEDS, balance=BALANCES, height=LENGTHS, width=LENGTHS, boundary=st.sampled_from(["periodic", "zero", "reflect"]))
+@given(
+    seed=SEEDS,
+    balance=BALANCES,
+    height=LENGTHS,
+    width=LENGTHS,
+    boundary=st.sampled_from(["periodic", "zero", "reflect"]),
+)
 def test_wiener_with_a_row_for_a_psf_is_a_batch_of_rows(backend, seed, balance, height, width, boundary):
     rng = np.random.default_rng(seed)
     image, psf = random_image(rng, (height, width + 4)), random_psf(rng, 1)
@@ -151,10 +160,15 @@ def test_wiener_with_a_row_for_a_psf_is_a_batch_of_rows(backend, seed, balance, 
     close(wiener(image, psf[np.newaxis], balance, **run), wiener(image, psf, balance, **run), 1e-12)
 
 
-# ---------------------------------------------------------------------------------------------- richardson_lucy
+# -------------------------------------------------------------------------------------------- richardson_lucy
 
 
-@given(shape=SHAPES, seed=SEEDS, iterations=st.integers(0, 12), acceleration=st.sampled_from([None, "biggs-andrews", "ogm"]))
+@given(
+    shape=SHAPES,
+    seed=SEEDS,
+    iterations=st.integers(0, 12),
+    acceleration=st.sampled_from([None, "biggs-andrews", "ogm"]),
+)
 def test_flux_is_conserved(backend, dtype, shape, seed, iterations, acceleration):
     rng = np.random.default_rng(seed)
     image, psf = random_image(rng, shape, dtype), random_psf(rng, len(shape))
@@ -241,7 +255,11 @@ def test_shift_equivariance(backend, dtype, shape, seed):
     image, psf = random_image(rng, shape, dtype), random_psf(rng, len(shape))
     shift, axes = [int(s) for s in rng.integers(-9, 9, len(shape))], range(len(shape))
     for restore in restorations(dtype, boundary="periodic", backend=backend):
-        close(restore(np.roll(image, shift, axes), psf), np.roll(restore(image, psf), shift, axes), 10 * EPS[dtype])
+        close(
+            restore(np.roll(image, shift, axes), psf),
+            np.roll(restore(image, psf), shift, axes),
+            10 * EPS[dtype],
+        )
 
 
 @given(shape=SHAPES, seed=SEEDS, exponent=st.integers(-40, 40), boundary=st.sampled_from(CLOSED))
@@ -260,7 +278,9 @@ def test_permuting_the_axes_permutes_the_result(backend, dtype, shape, seed):
     for restore in restorations(dtype, boundary="periodic", backend=backend):
         result = restore(image, psf)
         for axes in itertools.permutations(range(len(shape))):
-            close(restore(image.transpose(axes), psf.transpose(axes)), result.transpose(axes), 10 * EPS[dtype])
+            close(
+                restore(image.transpose(axes), psf.transpose(axes)), result.transpose(axes), 10 * EPS[dtype]
+            )
 
 
 @given(shape=SHAPES, seed=SEEDS, boundary=st.sampled_from(["unknown", "zero"]))
@@ -290,7 +310,11 @@ def test_a_margin_of_zeros_is_no_part_of_a_psf(backend, dtype, shape, seed):
     for restore in restorations(dtype, boundary="periodic", backend=backend):
         close(restore(image, np.pad(psf, 2)), restore(image, psf), 10 * EPS[dtype])
     run = {"boundary": "unknown", "backend": backend}
-    close(richardson_lucy(image, np.pad(psf, 2), 6, **run), richardson_lucy(image, psf, 6, **run), 10 * EPS[dtype])
+    close(
+        richardson_lucy(image, np.pad(psf, 2), 6, **run),
+        richardson_lucy(image, psf, 6, **run),
+        10 * EPS[dtype],
+    )
 
 
 @given(shape=SHAPES, seed=SEEDS, level=st.sampled_from([1e-6, 0.5, 255.0, 65535.0]))
@@ -316,7 +340,9 @@ def test_constant_images_stay_constant(backend, dtype, shape, seed, level):
 @pytest.mark.parametrize("acceleration", [None, "biggs-andrews", "ogm"])
 def test_no_bright_rim_on_a_flat_scene(backend, dtype, boundary, acceleration):
     image = np.full((61, 64), 0.5, dtype)
-    result = richardson_lucy(image, box(9, 9), 50, boundary=boundary, acceleration=acceleration, backend=backend)
+    result = richardson_lucy(
+        image, box(9, 9), 50, boundary=boundary, acceleration=acceleration, backend=backend
+    )
     np.testing.assert_allclose(result, 0.5, atol=1e-3)
 
 
@@ -324,7 +350,9 @@ def test_no_bright_rim_on_a_flat_scene(backend, dtype, boundary, acceleration):
 def test_no_rim_around_dead_pixels_at_the_border(backend, dtype, boundary):
     image, weights = np.full((61, 64), 0.5, dtype), np.ones((61, 64))
     weights[:, -1] = weights[20:24, 30] = weights[0, 5] = 0
-    result = richardson_lucy(np.where(weights > 0, image, 0), box(9, 9), 50, boundary=boundary, weights=weights, backend=backend)
+    result = richardson_lucy(
+        np.where(weights > 0, image, 0), box(9, 9), 50, boundary=boundary, weights=weights, backend=backend
+    )
     np.testing.assert_allclose(result, 0.5, atol=1e-3)
 
 
@@ -336,7 +364,7 @@ def test_no_bright_rim_where_the_scene_goes_on(backend):
     np.testing.assert_allclose(result, image, atol=0.02)
 
 
-# ------------------------------------------------------------------------------------------ the same, bit for bit
+# -------------------------------------------------------------------------------------- the same, bit for bit
 
 
 @pytest.mark.parametrize("shape", [(1,), (2, 3), (37,), (31, 37), (64, 200), (131, 260), (9, 20, 31)])
@@ -351,7 +379,9 @@ def test_any_number_of_threads_gives_the_same_bits(backend, dtype, shape):
             wiener(image, psf, 0.05, **run),
             wiener(image, psf, 0.05, boundary="periodic", reg="identity", **run),
             richardson_lucy(image, psf, 4, **run),
-            richardson_lucy(image, psf, 4, boundary="zero", acceleration="biggs-andrews", background=0.1, **run),
+            richardson_lucy(
+                image, psf, 4, boundary="zero", acceleration="biggs-andrews", background=0.1, **run
+            ),
             richardson_lucy(image, psf, 4, acceleration="ogm", weights=weights, tol=1e-6, **run),
         )
         reference = results if reference is None else reference
@@ -382,7 +412,9 @@ def test_the_channel_axis_may_be_anywhere(backend, dtype, seed, channels, shape,
     psfs[(slice(None), *(k // 2 for k in psf_shape))] += psfs[0].size
     run = {"backend": backend}
     for method, parameter in ((wiener, 0.05), (richardson_lucy, 3)):
-        expected = np.stack([method(image[c], psfs[c if per_channel else 0], parameter, **run) for c in range(channels)])
+        expected = np.stack(
+            [method(image[c], psfs[c if per_channel else 0], parameter, **run) for c in range(channels)]
+        )
         for axis in range(-len(shape) - 1, len(shape) + 1):
             psf = np.moveaxis(psfs, 0, axis) if per_channel else psfs[0]
             result = method(np.moveaxis(image, 0, axis), psf, parameter, channel_axis=axis, **run)

@@ -105,7 +105,9 @@ def test_only_dispatch_chooses_a_backend():
 OPTIONAL = ("scipy", "numba", "cupy", "torch", "skimage", "typer", "rich", "PIL", "tifffile", "imagecodecs")
 
 
-CORE_FILES = [p for p in FILES if layer_of(module_of(p)) not in LAYERS[-1]]  # whoever imports those wants them
+CORE_FILES = [
+    p for p in FILES if layer_of(module_of(p)) not in LAYERS[-1]
+]  # whoever imports those wants them
 
 
 @pytest.mark.parametrize("path", CORE_FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
@@ -116,7 +118,10 @@ def test_optional_packages_are_imported_late(path):
 
 def loaded_after(code):
     result = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return {name.partition(".")[0] for name in result.stdout.split()}
 
@@ -134,12 +139,13 @@ def test_computing_pulls_in_nothing_optional(backend):
     code = (
         "import numpy, fastdeblur\n"
         f"fastdeblur.wiener(numpy.ones((20, 30)), numpy.ones((3, 3)), 0.1, backend={need(backend)!r})\n"
-        f"fastdeblur.richardson_lucy(numpy.ones((20, 30)), fastdeblur.psf.motion(5, 30), 3, backend={backend!r})"
+        "psf = fastdeblur.psf.motion(5, 30)\n"
+        f"fastdeblur.richardson_lucy(numpy.ones((20, 30)), psf, 3, backend={backend!r})"
     )
     assert loaded_after(code).isdisjoint(OPTIONAL)
 
 
-# ------------------------------------------------------------------------------------------------- the C++ core
+# ----------------------------------------------------------------------------------------------- the C++ core
 
 CPP_LAYERS = {  # directory: what it may include
     "core": {"core"},
@@ -167,7 +173,9 @@ def test_includes_run_one_way(path):
             continue
         assert top in CPP_LAYERS, f"{path}: {included} is not given from csrc/"
         # The rasterisers use the one home of threads as well.
-        assert top in CPP_LAYERS[layer] or included == "cpu/parallel.h", f"{path}: {layer} must not include {included}"
+        assert top in CPP_LAYERS[layer] or included == "cpu/parallel.h", (
+            f"{path}: {layer} must not include {included}"
+        )
     for included in re.findall(r"^\s*#\s*include\s+<([^>]+)>", text, re.M):
         if included.startswith(("pybind11", "Python.h")):
             assert layer == "bindings", f"{path}: only bindings know Python"

@@ -1,4 +1,4 @@
-"""Every case on every backend against the NumPy reference in float64; and every kind of array that may come in."""
+"""Every case on every backend against the NumPy reference in float64; and every kind of array."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from functools import cache
 
 import numpy as np
 import pytest
-from cases import CASES, case
-from conftest import skip_or_fail
 
 import fastdeblur
+from conftest import skip_or_fail
 from fastdeblur.backends import get_backend
+
+from cases import CASES, case
 
 
 @cache
@@ -39,7 +40,7 @@ def test_table_has_no_namesakes():
     assert len({c.name for c in CASES}) == len(CASES)
 
 
-# ------------------------------------------------------------------------------------------------ memory layouts
+# --------------------------------------------------------------------------------------------- memory layouts
 
 BASES = (
     "wiener-reflect-31x37",
@@ -53,7 +54,7 @@ BASES = (
 
 
 def strided(array):
-    """The values in memory that is neither contiguous nor aligned to rows: every second element of every axis."""
+    """Neither contiguous nor aligned to rows: every second element of every axis."""
     big = np.zeros([2 * n + 1 for n in array.shape], array.dtype)
     view = big[tuple(slice(1, 2 * n + 1, 2) for n in array.shape)]
     view[...] = array
@@ -132,12 +133,12 @@ def test_broadcast_image(backend):
         np.testing.assert_array_equal(result, expected)
 
 
-# -------------------------------------------------------------------------------------------------------- dtypes
+# ----------------------------------------------------------------------------------------------------- dtypes
 
 INTEGERS = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 
 
-@pytest.mark.parametrize("kind", (*INTEGERS, "float16"))
+@pytest.mark.parametrize("kind", [*INTEGERS, "float16"])
 @pytest.mark.parametrize("method", ["wiener", "richardson_lucy"])
 def test_integers_and_float16_are_computed_in_float32(method, kind, backend, rng):
     image = rng.integers(0, 2 if kind == "bool" else 120, (23, 26)).astype(kind)
@@ -149,7 +150,9 @@ def test_integers_and_float16_are_computed_in_float32(method, kind, backend, rng
     np.testing.assert_array_equal(result, function(image.astype(np.float32), psf, parameter, backend=backend))
 
 
-@pytest.mark.parametrize(("kind", "value"), [("uint64", 2**63), ("int64", 2**62), ("uint32", 2**32 - 1), ("uint16", 65535)])
+@pytest.mark.parametrize(
+    ("kind", "value"), [("uint64", 2**63), ("int64", 2**62), ("uint32", 2**32 - 1), ("uint16", 65535)]
+)
 def test_values_are_neither_rescaled_nor_clipped(kind, value, backend):
     image = np.full((9, 10), value, kind)
     result = fastdeblur.wiener(image, np.ones((3, 3)), 0.1, backend=backend)
@@ -187,7 +190,9 @@ def test_psf_of_any_scale_is_the_same_psf(backend, dtype):
         np.testing.assert_allclose(result, expected, rtol=1e-4 if dtype == "float32" else 1e-10)
 
 
-@pytest.mark.parametrize("name", ["rl-graded-unknown", "rl-graded-zero", "rl-graded-periodic", "rl-weights-channels"])
+@pytest.mark.parametrize(
+    "name", ["rl-graded-unknown", "rl-graded-zero", "rl-graded-periodic", "rl-weights-channels"]
+)
 @pytest.mark.parametrize("scale", [1e-30, 1e-5, 1e5, 1e30])
 def test_only_the_ratios_of_weights_matter(name, scale, backend, dtype):
     problem = case(name)

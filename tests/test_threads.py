@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from cases import case, lopsided
 
 import fastdeblur
 from fastdeblur import Deconvolver
+
+from cases import case, lopsided
 
 TIMEOUT = 120  # seconds: a hang is a failure, a busy machine is not
 
@@ -54,14 +55,18 @@ def succeeds(code, backend, **env):
     return result.stdout.split()
 
 
-# ---------------------------------------------------------------------------------------------- Python threads
+# --------------------------------------------------------------------------------------------- Python threads
 
 
 def test_many_threads_make_calls_of_their_own(backend):
-    problems = [case(n) for n in ("wiener-reflect-31x37", "rl-unknown-31x37", "rl-everything-zero", "wiener-larger")] * 8
+    problems = [
+        case(n) for n in ("wiener-reflect-31x37", "rl-unknown-31x37", "rl-everything-zero", "wiener-larger")
+    ] * 8
     expected = {p.name: p.run(backend, "float32") for p in problems}
     with ThreadPoolExecutor(8) as pool:
-        for problem, result in zip(problems, pool.map(lambda p: p.run(backend, "float32"), problems), strict=True):
+        for problem, result in zip(
+            problems, pool.map(lambda p: p.run(backend, "float32"), problems), strict=True
+        ):
             np.testing.assert_array_equal(result, expected[problem.name])
 
 
@@ -150,7 +155,7 @@ done.set(); thread.join()
     assert (rows[:, 1] > 2).any(), rows
 
 
-# ---------------------------------------------------------------------------------------------------- fork
+# ------------------------------------------------------------------------------------------------------- fork
 
 
 @needs_fork
@@ -230,7 +235,7 @@ print("done")
     assert succeeds(code, backend) == ["done"]
 
 
-# ---------------------------------------------------------------------------------------------------- Ctrl-C
+# ----------------------------------------------------------------------------------------------------- Ctrl-C
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
@@ -253,7 +258,10 @@ except KeyboardInterrupt:
 """
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code, backend, str(watched)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, backend, str(watched)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         assert process.stdout is not None
@@ -282,7 +290,9 @@ def test_a_run_in_a_thread_is_stopped_by_its_callback(backend):
         return cancel.is_set()
 
     def work():
-        result.append(fastdeblur.richardson_lucy(image, lopsided(5, 4), 10**9, callback=watch, backend=backend))
+        result.append(
+            fastdeblur.richardson_lucy(image, lopsided(5, 4), 10**9, callback=watch, backend=backend)
+        )
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()

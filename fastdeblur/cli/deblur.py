@@ -41,6 +41,7 @@ class Boundary(str, Enum):
 
 class Acceleration(str, Enum):
     none = "none"
+    ogm = "ogm"
     biggs_andrews = "biggs-andrews"
 
 
@@ -87,7 +88,7 @@ def deblur(
     acceleration: Annotated[
         Acceleration | None,
         typer.Option(
-            help="richardson-lucy: biggs-andrews needs several times fewer iterations (default none)."
+            help="richardson-lucy: ogm and biggs-andrews need several times fewer iterations (default none)."
         ),
     ] = None,
     background: Annotated[

@@ -210,6 +210,8 @@ def run(
         0.0 if tol is None else as_number(tol, "tol"),
         callback,
     )
+    if out is None:
+        out = as_out(None, image.shape, problem.dtype)  # first: what cannot be held must not be looked through
     mask = None if weights is None else _as_weights(weights, problem)
     start = None if init is None else _as_init(init, problem)
     result = as_out(out, image.shape, problem.dtype, image=image, weights=mask, init=start)

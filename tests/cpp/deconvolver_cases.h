@@ -131,8 +131,8 @@ void check_grid(const Shape& n, const Shape& m, int threads, double tolerance) {
   }
   require(std::fabs(sum - expected) <= tolerance * static_cast<double>(out.size()), "flux", n, threads);
 
-  // A flat scene that goes on past the frame stays flat, with every acceleration; far outside the frame rounding is
-  // divided by what little of a pixel the frame has seen.
+  // A flat scene that goes on past the frame stays flat, with every acceleration; far outside the frame
+  // rounding is divided by what little of a pixel the frame has seen.
   Shape full = n;
   for (std::size_t a = 0; a < 3; ++a) full[a] += m[a] - 1;
   CpuDeconvolver<T, L> unknown(problem_of<T>(n, full, m, psf, threads));
@@ -142,7 +142,8 @@ void check_grid(const Shape& n, const Shape& m, int threads, double tolerance) {
   for (const auto kind : {Acceleration::none, Acceleration::ogm, Acceleration::biggs_andrews}) {
     iterate.acceleration = kind;
     unknown.richardson_lucy(scene, iterate, true, {});
-    for (const T value : out) require(std::fabs(double(value) - 0.5) <= 100 * tolerance, "flat scene", n, threads);
+    for (const T value : out)
+      require(std::fabs(double(value) - 0.5) <= 100 * tolerance, "flat scene", n, threads);
   }
 
   // An image with a NaN is refused before anything is written.
