@@ -33,7 +33,9 @@ def names_memory_errors(function: Callable[P, R]) -> Callable[P, R]:
         except OutOfMemory:
             raise
         except MemoryError as error:
-            raise OutOfMemory(f"{function.__name__}: {error or 'the memory for an argument cannot be allocated'}") from error
+            raise OutOfMemory(
+                f"{function.__name__}: {error or 'the memory for an argument cannot be allocated'}"
+            ) from error
 
     return guarded
 
@@ -45,7 +47,9 @@ def as_real_array(value: Any, name: str) -> NDArray[Any]:
             f"{name}: a masked array's mask would be lost; pass the data and mark missing pixels by weights=0"
         )
     if hasattr(value, "__cuda_array_interface__"):
-        raise InvalidArgument(f"{name}: expected an array in host memory, got {type(value).__name__} on a CUDA device")
+        raise InvalidArgument(
+            f"{name}: expected an array in host memory, got {type(value).__name__} on a CUDA device"
+        )
     try:
         array = np.asarray(value)
     except (TypeError, ValueError) as error:
@@ -66,7 +70,9 @@ def as_psf(value: Any) -> NDArray[np.float64]:
     """A PSF, or one per channel, checked but not yet normalised."""
     psf = as_real_array(value, "psf").astype(np.float64, order="C")
     if not 1 <= psf.ndim <= MAX_NDIM + 1:
-        raise InvalidArgument(f"psf: expected 1 to 3 spatial axes (and at most a channel axis), got shape {psf.shape}")
+        raise InvalidArgument(
+            f"psf: expected 1 to 3 spatial axes (and at most a channel axis), got shape {psf.shape}"
+        )
     if psf.size == 0:
         raise InvalidArgument(f"psf: expected at least one pixel, got shape {psf.shape}")
     require_finite(psf, "psf")
@@ -120,7 +126,9 @@ def require_finite(
     limit = min(limit, float(np.finfo(np.float64).max))
     if where is None and array.size:
         with np.errstate(invalid="ignore"):
-            if -limit <= float(array.min()) and float(array.max()) <= limit:  # without a temporary; false for NaN
+            if (
+                -limit <= float(array.min()) and float(array.max()) <= limit
+            ):  # without a temporary; false for NaN
                 return
     if float(np.finfo(array.dtype).max) <= limit:
         bad = ~np.isfinite(array)
@@ -130,7 +138,11 @@ def require_finite(
         bad &= where
     if bad.any():
         index = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
-        rule = "finite values" if not np.isfinite(array[index]) else f"values within +-{limit:.3g} (their sum must not overflow)"
+        rule = (
+            "finite values"
+            if not np.isfinite(array[index])
+            else f"values within +-{limit:.3g} (their sum must not overflow)"
+        )
         raise InvalidArgument(f"{name}: expected {rule}, got {array[index]} at index {index}")
 
 
@@ -143,7 +155,9 @@ def require_nonnegative(array: NDArray[Any], name: str, where: NDArray[Any] | No
         bad &= where
     if bad.any():
         index = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
-        hint = "; Richardson-Lucy counts light: add the offset back and pass it as background=, or clip" * (name == "image")
+        hint = "; Richardson-Lucy counts light: add the offset back and pass it as background=, or clip" * (
+            name == "image"
+        )
         raise InvalidArgument(f"{name}: expected values >= 0, got {array[index]} at index {index}{hint}")
 
 
@@ -253,18 +267,24 @@ def _as_axis(value: Any, ndim: int) -> int:
     if axis is None:
         raise InvalidArgument(f"channel_axis: expected an integer or None, got {value!r}")
     if not -ndim <= axis < ndim:
-        raise InvalidArgument(f"channel_axis: expected {-ndim} to {ndim - 1} for {ndim} image axes, got {axis}")
+        raise InvalidArgument(
+            f"channel_axis: expected {-ndim} to {ndim - 1} for {ndim} image axes, got {axis}"
+        )
     return axis
 
 
-def as_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], **inputs: NDArray[Any] | None) -> NDArray[Any]:
+def as_out(
+    out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], **inputs: NDArray[Any] | None
+) -> NDArray[Any]:
     """The output array: a new one, or the caller's if it fits and shares no memory with an input."""
     if out is None:
         require_memory(math.prod(shape) * dtype.itemsize, "out")
         try:
             return np.empty(shape, dtype)
         except (MemoryError, ValueError) as error:
-            raise OutOfMemory(f"out: an array of shape {shape} and dtype {dtype} cannot be allocated") from error
+            raise OutOfMemory(
+                f"out: an array of shape {shape} and dtype {dtype} cannot be allocated"
+            ) from error
     if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
         raise InvalidArgument(f"out: expected a NumPy array, got {type(out).__name__}")
     if out.shape != shape:
@@ -288,7 +308,9 @@ def _overlap(a: NDArray[Any], b: NDArray[Any]) -> bool:
         return False
     try:
         return np.shares_memory(a, b, max_work=10_000)
-    except Exception:  # numpy raises TooHardError, which moved between namespaces; undecided counts as overlapping
+    except (
+        Exception
+    ):  # numpy raises TooHardError, which moved between namespaces; undecided counts as overlapping
         return True
 
 
@@ -298,7 +320,9 @@ def require_memory(needed: int, what: str) -> None:
         return
     available = _available_memory()
     if available is not None and needed > available:
-        raise OutOfMemory(f"{what}: needs {needed / 1e9:.1f} GB of memory, {available / 1e9:.1f} GB are available")
+        raise OutOfMemory(
+            f"{what}: needs {needed / 1e9:.1f} GB of memory, {available / 1e9:.1f} GB are available"
+        )
 
 
 def _available_memory() -> int | None:

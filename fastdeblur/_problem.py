@@ -51,7 +51,9 @@ class Problem:
     def backend(self, method: str, boundary: str) -> Backend:
         return _dispatch.choose(self._backend_name, Spec(method, self.psfs.ndim - 1, self.dtype, boundary))
 
-    def run(self, method: str, boundary: str, params: Any, planes: list[Plane], options: dict[str, Any]) -> None:
+    def run(
+        self, method: str, boundary: str, params: Any, planes: list[Plane], options: dict[str, Any]
+    ) -> None:
         """Restore the planes, making the plan if this is the first call for the boundary."""
         try:
             if boundary not in self._plans:
@@ -62,13 +64,17 @@ class Problem:
                     "planes": len(planes),
                     "keep": self._keep,
                 }
-                require_memory(backend.memory(method, frame, self.dtype, options), f"{method} on a grid of {frame.grid}")
+                require_memory(
+                    backend.memory(method, frame, self.dtype, options), f"{method} on a grid of {frame.grid}"
+                )
                 self._plans[boundary] = (backend.plan(frame, self.psfs, self.n_threads, self._keep), frame)
             self._plans[boundary][0].run(method, params, planes)
         except MemoryError as error:
             if isinstance(error, OutOfMemory):
                 raise
-            raise OutOfMemory(f"{method}: the memory for an image of shape {self.layout.shape} cannot be allocated") from error
+            raise OutOfMemory(
+                f"{method}: the memory for an image of shape {self.layout.shape} cannot be allocated"
+            ) from error
 
     def planes(
         self,

@@ -73,7 +73,9 @@ class Deconvolver:
             backend=backend,
             keep=True,
         )
-        self._problem.backend("wiener", self._boundary or "reflect")  # a backend that cannot is an error now, not later
+        self._problem.backend(
+            "wiener", self._boundary or "reflect"
+        )  # a backend that cannot is an error now, not later
         self._lock = threading.RLock()
         self._busy = False
 
@@ -89,7 +91,12 @@ class Deconvolver:
 
     @names_memory_errors
     def wiener(
-        self, image: ArrayLike, balance: float, *, reg: Regularization = "laplacian", out: NDArray[Any] | None = None
+        self,
+        image: ArrayLike,
+        balance: float,
+        *,
+        reg: Regularization = "laplacian",
+        out: NDArray[Any] | None = None,
     ) -> NDArray[Any]:
         """As the function ``wiener``, for an image of the plan's shape; the result has the plan's dtype."""
         boundary = as_boundary(self._boundary or _DEFAULT_BOUNDARY["wiener"], "wiener")
@@ -225,5 +232,7 @@ def _as_dtype(value: Any) -> np.dtype[Any]:
     except (TypeError, ValueError):
         raise InvalidArgument(f"dtype: expected float32 or float64, got {value!r}") from None
     if value is None or dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise InvalidArgument(f"dtype: expected float32 or float64, got {dtype if value is not None else None}")
+        raise InvalidArgument(
+            f"dtype: expected float32 or float64, got {dtype if value is not None else None}"
+        )
     return dtype

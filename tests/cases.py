@@ -42,7 +42,7 @@ def hump(*shape: int) -> np.ndarray:
 
 
 def lopsided(*shape: int) -> np.ndarray:
-    """No symmetry at all, so that a flip, a transpose or a wrong origin shows; its centroid is near the origin."""
+    """No symmetry at all, so that a flip, a transpose or a wrong origin shows; centred nearly."""
     rng = np.random.default_rng(7)
     return hump(*shape) * rng.uniform(0.5, 1.5, shape)
 
@@ -113,7 +113,7 @@ class Case:
         return Spec(self.method, self.spatial_ndim, np.dtype(dtype), self.boundary)
 
     def image(self, dtype: str = "float64") -> np.ndarray:
-        """A positive scene of scale 1, blurred a little, with noise: the same float32 values for any dtype."""
+        """A positive scene of scale 1, blurred a little, noisy: the same float32 values for any dtype."""
         return _scene(self.name, self.shape, self.noise).astype(dtype)
 
     def arguments(self, dtype: str = "float64") -> dict[str, Any]:
@@ -221,8 +221,10 @@ def _table() -> list[Case]:
         ((9, 20, 1), lopsided(3, 3, 1)),
     ):
         size = "x".join(map(str, shape)) + "-psf-" + "x".join(map(str, psf.shape))
-        for boundary in ("periodic", "reflect", "zero"):
-            cases.append(_wiener(f"tiny-{boundary}-{size}", shape, psf, boundary=boundary))
+        cases += [
+            _wiener(f"tiny-{boundary}-{size}", shape, psf, boundary=boundary)
+            for boundary in ("periodic", "reflect", "zero")
+        ]
         cases.append(_rl(f"tiny-unknown-{size}", shape, psf))
         cases.append(_rl(f"tiny-periodic-{size}", shape, psf, boundary="periodic"))
 
@@ -239,11 +241,10 @@ def _table() -> list[Case]:
     ):
         cases.append(_wiener(f"psf-{name}", (45, 52), psf))
         cases.append(_rl(f"psf-{name}", (45, 52), psf))
-    for boundary in ("periodic", "zero"):
-        cases.append(_wiener(f"psf-larger-{boundary}", (10, 12), lopsided(25, 15), boundary=boundary))
-    cases.append(_wiener("psf-larger-reflect", (10, 12), lopsided(21, 25)))
-    for boundary in ("periodic", "zero", "unknown"):
-        cases.append(_rl(f"psf-larger-{boundary}", (10, 12), lopsided(25, 15), boundary=boundary))
+    larger = (10, 12), lopsided(25, 15)
+    cases += [_wiener(f"psf-larger-{b}", *larger, boundary=b) for b in ("periodic", "zero")]
+    cases += [_wiener("psf-larger-reflect", (10, 12), lopsided(21, 25))]
+    cases += [_rl(f"psf-larger-{b}", *larger, boundary=b) for b in ("periodic", "zero", "unknown")]
 
     # Larger, with more rows and columns than any block of an engine.
     cases += [

@@ -18,7 +18,7 @@ SIGMA = 1e-4  # scene pixels that send less of their light than this into the fr
 
 
 def extended(image: np.ndarray, grid: Sequence[int], boundary: str) -> np.ndarray:
-    """On the grid, pixel by pixel: past its end the far border's continuation fades into the near border's."""
+    """Pixel by pixel: past its end the far border's continuation fades into the near border's."""
     out = np.asarray(image, float)
     for axis, length in enumerate(grid):
         n = out.shape[axis]
@@ -111,7 +111,8 @@ def wiener(
 ) -> np.ndarray:
     """argmin |H x - y|^2 + balance |R x|^2 on a periodic grid, by dense normal equations.
 
-    reg None is the Laplacian. The solution of least norm where there are several (balance 0 and a blur that removes a frequency).
+    reg None is the Laplacian.
+    The solution of least norm where there are several (balance 0 and a blur that removes a frequency).
     """
     H = circulant(psf / psf.sum(), grid)
     R = circulant(laplacian(image.ndim) if reg is None else reg, grid)
@@ -175,7 +176,7 @@ def richardson_lucy(
 
     grid: where the data are extended to; for reflect, edge and periodic boundaries, the others have none.
     init: one value for the whole scene, or an image for the frame where nothing lies outside it.
-    predict: the point to correct, from the estimates and corrected points so far; by default the last estimate.
+    predict: the point to correct, from the estimates and corrected points so far; else the last estimate.
     """
     w = None if weights is None else weights / weights.max()
     blur = Blur(image, psf, boundary, w, grid)

@@ -102,6 +102,7 @@ SHARED = [
         np.lib.stride_tricks.as_strided(np.zeros(30, np.float32), (20, 30), (0, 4)),
         r"distinct elements, got strides \(0, 4\)",
     ),
+    ("out", np.zeros(2401, np.uint8)[1:].view(np.float32).reshape(20, 30), "expected aligned elements"),
     ("out", IMAGE, "memory of its own, got an array that overlaps image"),
 ]
 

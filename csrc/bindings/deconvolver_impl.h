@@ -24,10 +24,14 @@ namespace py = pybind11;
 template <class Value>
 std::array<Value, 3> as_axes(const std::vector<Value>& given, Value missing) {
   switch (given.size()) {
-    case 1: return {missing, missing, given[0]};
-    case 2: return {given[0], missing, given[1]};
-    case 3: return {given[0], given[1], given[2]};
-    default: throw py::value_error("expected 1 to 3 axes");
+    case 1:
+      return {missing, missing, given[0]};
+    case 2:
+      return {given[0], missing, given[1]};
+    case 3:
+      return {given[0], given[1], given[2]};
+    default:
+      throw py::value_error("expected 1 to 3 axes");
   }
 }
 
@@ -42,17 +46,28 @@ inline ImageView view(const py::object& object) {
   const char kind = array.dtype().kind();
   const auto size = array.dtype().itemsize();
   Element element;
-  if (kind == 'f' && size == 4) element = Element::f32;
-  else if (kind == 'f' && size == 8) element = Element::f64;
-  else if ((kind == 'u' || kind == 'b') && size == 1) element = Element::u8;
-  else if (kind == 'u' && size == 2) element = Element::u16;
-  else if (kind == 'u' && size == 4) element = Element::u32;
-  else if (kind == 'u' && size == 8) element = Element::u64;
-  else if (kind == 'i' && size == 1) element = Element::i8;
-  else if (kind == 'i' && size == 2) element = Element::i16;
-  else if (kind == 'i' && size == 4) element = Element::i32;
-  else if (kind == 'i' && size == 8) element = Element::i64;
-  else throw py::type_error("unsupported dtype");
+  if (kind == 'f' && size == 4)
+    element = Element::f32;
+  else if (kind == 'f' && size == 8)
+    element = Element::f64;
+  else if ((kind == 'u' || kind == 'b') && size == 1)
+    element = Element::u8;
+  else if (kind == 'u' && size == 2)
+    element = Element::u16;
+  else if (kind == 'u' && size == 4)
+    element = Element::u32;
+  else if (kind == 'u' && size == 8)
+    element = Element::u64;
+  else if (kind == 'i' && size == 1)
+    element = Element::i8;
+  else if (kind == 'i' && size == 2)
+    element = Element::i16;
+  else if (kind == 'i' && size == 4)
+    element = Element::i32;
+  else if (kind == 'i' && size == 8)
+    element = Element::i64;
+  else
+    throw py::type_error("unsupported dtype");
   return {array.data(), element, strides_of(array)};
 }
 
@@ -67,12 +82,14 @@ template <class T>
 std::vector<PlaneView<T>> plane_views(const std::vector<py::tuple>& planes) {
   std::vector<PlaneView<T>> views;
   for (const py::tuple& plane : planes)
-    views.push_back({view(plane[0]), mutable_view<T>(plane[1]), plane[2].cast<int64_t>(), view(plane[3]), view(plane[4])});
+    views.push_back({view(plane[0]), mutable_view<T>(plane[1]), plane[2].cast<int64_t>(), view(plane[3]),
+                     view(plane[4])});
   return views;
 }
 
 // (first, second, weight of first, weight of second) for each axis
-using Maps = std::vector<std::tuple<py::array_t<int64_t>, py::array_t<int64_t>, py::array_t<double>, py::array_t<double>>>;
+using Maps = std::vector<
+    std::tuple<py::array_t<int64_t>, py::array_t<int64_t>, py::array_t<double>, py::array_t<double>>>;
 
 template <class Value>
 std::vector<Value> as_vector(const py::array_t<Value>& array) {
@@ -87,7 +104,9 @@ inline std::array<AxisMap, 3> axis_maps(const Maps& given) {
 }
 
 inline Acceleration as_acceleration(const std::string& name) {
-  return name == "ogm" ? Acceleration::ogm : name == "biggs-andrews" ? Acceleration::biggs_andrews : Acceleration::none;
+  return name == "ogm"             ? Acceleration::ogm
+         : name == "biggs-andrews" ? Acceleration::biggs_andrews
+                                   : Acceleration::none;
 }
 
 // The deconvolver that fits the number of axes: signals have nothing to fill the lanes with.
@@ -107,21 +126,23 @@ class Deconvolver {
   }
 
   // Returns None, or (plane, what) for an image that cannot be used.
-  py::object wiener(const std::vector<py::tuple>& planes, double balance, const std::string& reg, const py::object& power) {
+  py::object wiener(const std::vector<py::tuple>& planes, double balance, const std::string& reg,
+                    const py::object& power) {
     const auto views = plane_views<T>(planes);
     WienerOptions<T> options;
     options.balance = static_cast<T>(balance);
-    options.reg = reg == "identity" ? WienerOptions<T>::identity
+    options.reg = reg == "identity"    ? WienerOptions<T>::identity
                   : reg == "laplacian" ? WienerOptions<T>::laplacian
                                        : WienerOptions<T>::power;
-    if (!power.is_none()) options.power_values = static_cast<const T*>(py::reinterpret_borrow<py::array>(power).data());
+    if (!power.is_none())
+      options.power_values = static_cast<const T*>(py::reinterpret_borrow<py::array>(power).data());
     return run([&](auto& d) { d.wiener(views, options); });
   }
 
   // on_iteration(plane, iteration, change, estimate) -> bool, estimate(out) fills an array; or None.
-  py::object richardson_lucy(const std::vector<py::tuple>& planes, int64_t iterations, const std::string& acceleration,
-                             double background,
-                             bool measured, const py::object& on_iteration) {
+  py::object richardson_lucy(const std::vector<py::tuple>& planes, int64_t iterations,
+                             const std::string& acceleration, double background, bool measured,
+                             const py::object& on_iteration) {
     const auto views = plane_views<T>(planes);
     RichardsonLucyOptions options;
     options.iterations = iterations;
@@ -131,7 +152,8 @@ class Deconvolver {
     std::atomic<Clock::rep> looked{Clock::now().time_since_epoch().count()};
     Progress<T> progress;
     if (!on_iteration.is_none()) {
-      progress = [&](int64_t plane, int64_t done, double change, const std::function<void(MutableImageView<T>)>& estimate) {
+      progress = [&](int64_t plane, int64_t done, double change,
+                     const std::function<void(MutableImageView<T>)>& estimate) {
         const py::gil_scoped_acquire acquire;
         if (PyErr_CheckSignals() != 0) throw py::error_already_set();
         const py::cpp_function copy([&estimate](const py::object& out) {
@@ -142,7 +164,8 @@ class Deconvolver {
         return on_iteration(plane, done, change, copy).template cast<bool>();
       };
     } else {
-      // Nobody listens, but Ctrl-C must be heard; taking the GIL after every iteration of a tiny image would cost more than it.
+      // Nobody listens, but Ctrl-C must be heard; taking the GIL after every iteration of a tiny image would
+      // cost more than it.
       options.goes_on = [&looked](int64_t, double) {
         const auto now = Clock::now().time_since_epoch();
         if (now - Clock::duration(looked.load()) < std::chrono::milliseconds(50)) return true;
@@ -171,8 +194,9 @@ class Deconvolver {
 };
 
 template <class T>
-Problem<T> make_problem(const std::vector<int64_t>& frame, const std::vector<int64_t>& grid, const std::vector<int64_t>& psf_shape,
-                        int64_t psf_count, bool extended, bool dark_outside, bool keep, int threads) {
+Problem<T> make_problem(const std::vector<int64_t>& frame, const std::vector<int64_t>& grid,
+                        const std::vector<int64_t>& psf_shape, int64_t psf_count, bool extended,
+                        bool dark_outside, bool keep, int threads) {
   Problem<T> problem;
   problem.grid.frame = as_axes<int64_t>(frame, 1);
   problem.grid.full = as_axes<int64_t>(grid, 1);
@@ -189,34 +213,39 @@ template <class T>
 void bind_deconvolver(py::module_& m, const char* suffix) {
   const std::string name = std::string("Deconvolver") + suffix;
   py::class_<Deconvolver<T>>(m, name.c_str())
-      .def(py::init([](const std::vector<int64_t>& frame, const std::vector<int64_t>& grid, const py::array_t<T>& psfs,
-                       const Maps& data_maps, const Maps& init_maps, bool extended, bool dark_outside, bool keep, int threads) {
+      .def(py::init([](const std::vector<int64_t>& frame, const std::vector<int64_t>& grid,
+                       const py::array_t<T>& psfs, const Maps& data_maps, const Maps& init_maps,
+                       bool extended, bool dark_outside, bool keep, int threads) {
              const std::vector<int64_t> psf_shape(psfs.shape() + 1, psfs.shape() + psfs.ndim());
-             Problem<T> problem =
-                 make_problem<T>(frame, grid, psf_shape, psfs.shape(0), extended, dark_outside, keep, threads);
+             Problem<T> problem = make_problem<T>(frame, grid, psf_shape, psfs.shape(0), extended,
+                                                  dark_outside, keep, threads);
              problem.psfs.assign(psfs.data(), psfs.data() + psfs.size());
              problem.data_maps = axis_maps(data_maps);
              problem.init_maps = axis_maps(init_maps);
              return std::make_unique<Deconvolver<T>>(std::move(problem), frame.size() == 1);
            }),
-           py::arg("frame"), py::arg("grid"), py::arg("psfs"), py::arg("data_maps"), py::arg("init_maps"), py::arg("extended"),
-           py::arg("dark_outside"), py::arg("keep"), py::arg("threads"))
-      .def("wiener", &Deconvolver<T>::wiener, py::arg("planes"), py::arg("balance"), py::arg("reg"), py::arg("power"))
-      .def("richardson_lucy", &Deconvolver<T>::richardson_lucy, py::arg("planes"), py::arg("iterations"), py::arg("acceleration"),
-           py::arg("background"), py::arg("measured"), py::arg("on_iteration"));
+           py::arg("frame"), py::arg("grid"), py::arg("psfs"), py::arg("data_maps"), py::arg("init_maps"),
+           py::arg("extended"), py::arg("dark_outside"), py::arg("keep"), py::arg("threads"))
+      .def("wiener", &Deconvolver<T>::wiener, py::arg("planes"), py::arg("balance"), py::arg("reg"),
+           py::arg("power"))
+      .def("richardson_lucy", &Deconvolver<T>::richardson_lucy, py::arg("planes"), py::arg("iterations"),
+           py::arg("acceleration"), py::arg("background"), py::arg("measured"), py::arg("on_iteration"));
   m.def((std::string("bytes") + suffix).c_str(),
-        [](const std::vector<int64_t>& frame, const std::vector<int64_t>& grid, const std::vector<int64_t>& psf_shape,
-           int64_t psf_count, bool extended, bool dark_outside, bool keep, int threads, bool richardson_lucy,
-           const std::string& acceleration, bool weights, bool many_planes) {
-          const auto problem = make_problem<T>(frame, grid, psf_shape, psf_count, extended, dark_outside, keep, threads);
+        [](const std::vector<int64_t>& frame, const std::vector<int64_t>& grid,
+           const std::vector<int64_t>& psf_shape, int64_t psf_count, bool extended, bool dark_outside,
+           bool keep, int threads, bool richardson_lucy, const std::string& acceleration, bool weights,
+           bool many_planes) {
+          const auto problem =
+              make_problem<T>(frame, grid, psf_shape, psf_count, extended, dark_outside, keep, threads);
           const Acceleration kind = as_acceleration(acceleration);
           return frame.size() == 1
                      ? CpuDeconvolver<T, 1>::bytes(problem, richardson_lucy, kind, weights, many_planes)
-                     : CpuDeconvolver<T, native_lanes<T>>::bytes(problem, richardson_lucy, kind, weights, many_planes);
+                     : CpuDeconvolver<T, native_lanes<T>>::bytes(problem, richardson_lucy, kind, weights,
+                                                                 many_planes);
         },
         py::arg("frame"), py::arg("grid"), py::arg("psf_shape"), py::arg("psf_count"), py::arg("extended"),
-        py::arg("dark_outside"), py::arg("keep"), py::arg("threads"), py::arg("richardson_lucy"), py::arg("acceleration"),
-        py::arg("weights"), py::arg("many_planes"));
+        py::arg("dark_outside"), py::arg("keep"), py::arg("threads"), py::arg("richardson_lucy"),
+        py::arg("acceleration"), py::arg("weights"), py::arg("many_planes"));
 }
 
 }  // namespace fastdeblur

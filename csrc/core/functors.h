@@ -27,15 +27,16 @@ struct MulConjOtf {
   }
 };
 
-// S <- S conj(H) / (|H|^2 + balance |R|^2), and 0 where that denominator is 0: what the blur removed stays 0.
+// S <- S conj(H) / (|H|^2 + balance |R|^2). Where that denominator is no more than what rounding leaves of a
+// zero of H, the blur removed the frequency, and it stays removed.
 template <class T>
 struct WienerFilter {
   T balance;
-  T tiny;   // smallest normal number
-  T scale;  // of the inverse transform
+  T removed;  // the largest such denominator
+  T scale;    // of the inverse transform
   FD_HD void operator()(T& re, T& im, T hre, T him, T reg_power) const {
     const T denominator = hre * hre + him * him + balance * reg_power;
-    const T gain = denominator > tiny ? scale / denominator : T(0);
+    const T gain = denominator > removed ? scale / denominator : T(0);
     const T r = (re * hre + im * him) * gain;
     im = (im * hre - re * him) * gain;
     re = r;
@@ -54,8 +55,8 @@ struct RlRatio {
   }
 };
 
-// x <- max(x c / (H^T W), 0). inv_norm is scale / (H^T W), or negative where a pixel sends too little light into the frame to be
-// estimated: such a pixel keeps its value.
+// x <- max(x c / (H^T W), 0). inv_norm is scale / (H^T W), or negative where a pixel sends too little light
+// into the frame to be estimated: such a pixel keeps its value.
 template <class T>
 struct RlUpdate {
   FD_HD T operator()(T x, T correction, T inv_norm) const {

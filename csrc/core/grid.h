@@ -1,4 +1,5 @@
-// The geometry of a problem: the frame (the image) at the origin of the FFT grid, and how the rest of the grid is filled.
+// The geometry of a problem: the frame (the image) at the origin of the FFT grid, and how the rest of the
+// grid is filled.
 #pragma once
 
 #include <array>
@@ -11,14 +12,15 @@ namespace fastdeblur {
 
 using std::int64_t;
 
-// One axis of the grid from the frame: value = w1 frame[first] + w2 frame[second]. Computed in Python, shared by all backends.
+// One axis of the grid from the frame: value = w1 frame[first] + w2 frame[second]. Computed in Python, shared
+// by all backends.
 struct AxisMap {
   std::vector<int64_t> first, second;
   std::vector<double> w1, w2;
 };
 
-// Axes are called (c, m, x): columns, middle, rows. A 2-D image (h, w) is (h, 1, w), a volume (d, h, w) is (d, h, w), a signal
-// (w,) is (1, 1, w). Row r of the grid is r = c * full[1] + m.
+// Axes are called (c, m, x): columns, middle, rows. A 2-D image (h, w) is (h, 1, w), a volume (d, h, w) is
+// (d, h, w), a signal (w,) is (1, 1, w). Row r of the grid is r = c * full[1] + m.
 struct Grid {
   std::array<int64_t, 3> frame{1, 1, 1};
   std::array<int64_t, 3> full{1, 1, 1};
@@ -29,7 +31,8 @@ struct Grid {
   bool in_frame(int64_t r) const { return r / full[1] < frame[0] && r % full[1] < frame[1]; }
 };
 
-// Which rows a pass works on: all of the grid's, or only those that meet the frame (the others hold or become 0).
+// Which rows a pass works on: all of the grid's, or only those that meet the frame (the others hold or become
+// 0).
 enum class Rows { all, frame };
 
 // Consecutive rows that share the SIMD lanes.

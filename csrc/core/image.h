@@ -29,31 +29,46 @@ void convert_row_from(const char* source, std::ptrdiff_t stride, std::int64_t n,
     const S* s = reinterpret_cast<const S*>(source);
     for (std::int64_t i = 0; i < n; ++i) out[i] = static_cast<T>(s[i]);
   } else {
-    for (std::int64_t i = 0; i < n; ++i) out[i] = static_cast<T>(*reinterpret_cast<const S*>(source + i * stride));
+    for (std::int64_t i = 0; i < n; ++i)
+      out[i] = static_cast<T>(*reinterpret_cast<const S*>(source + i * stride));
   }
 }
 
 template <class T>
 void convert_row(Element element, const char* source, std::ptrdiff_t stride, std::int64_t n, T* out) {
   switch (element) {
-    case Element::f32: return convert_row_from<T, float>(source, stride, n, out);
-    case Element::f64: return convert_row_from<T, double>(source, stride, n, out);
-    case Element::u8: return convert_row_from<T, std::uint8_t>(source, stride, n, out);
-    case Element::i8: return convert_row_from<T, std::int8_t>(source, stride, n, out);
-    case Element::u16: return convert_row_from<T, std::uint16_t>(source, stride, n, out);
-    case Element::i16: return convert_row_from<T, std::int16_t>(source, stride, n, out);
-    case Element::u32: return convert_row_from<T, std::uint32_t>(source, stride, n, out);
-    case Element::i32: return convert_row_from<T, std::int32_t>(source, stride, n, out);
-    case Element::u64: return convert_row_from<T, std::uint64_t>(source, stride, n, out);
-    case Element::i64: return convert_row_from<T, std::int64_t>(source, stride, n, out);
+    case Element::f32:
+      return convert_row_from<T, float>(source, stride, n, out);
+    case Element::f64:
+      return convert_row_from<T, double>(source, stride, n, out);
+    case Element::u8:
+      return convert_row_from<T, std::uint8_t>(source, stride, n, out);
+    case Element::i8:
+      return convert_row_from<T, std::int8_t>(source, stride, n, out);
+    case Element::u16:
+      return convert_row_from<T, std::uint16_t>(source, stride, n, out);
+    case Element::i16:
+      return convert_row_from<T, std::int16_t>(source, stride, n, out);
+    case Element::u32:
+      return convert_row_from<T, std::uint32_t>(source, stride, n, out);
+    case Element::i32:
+      return convert_row_from<T, std::int32_t>(source, stride, n, out);
+    case Element::u64:
+      return convert_row_from<T, std::uint64_t>(source, stride, n, out);
+    case Element::i64:
+      return convert_row_from<T, std::int64_t>(source, stride, n, out);
   }
 }
 
 template <class T>
 constexpr Element element_of();
 template <>
-constexpr Element element_of<float>() { return Element::f32; }
+constexpr Element element_of<float>() {
+  return Element::f32;
+}
 template <>
-constexpr Element element_of<double>() { return Element::f64; }
+constexpr Element element_of<double>() {
+  return Element::f64;
+}
 
 }  // namespace fastdeblur

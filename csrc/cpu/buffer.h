@@ -23,9 +23,11 @@ class Buffer {
   Buffer() = default;
   explicit Buffer(std::int64_t size) : size_(size) {
     if (size <= 0) return;
-    // Image-sized buffers sit on huge pages where the system has them: passes jump a slab at a time, one page each.
+    // Image-sized buffers sit on huge pages where the system has them: passes jump a slab at a time, one page
+    // each.
     constexpr std::size_t huge = std::size_t(1) << 21;
-    if (static_cast<std::uint64_t>(size) > std::numeric_limits<std::size_t>::max() / (2 * sizeof(T))) throw std::bad_alloc();
+    if (static_cast<std::uint64_t>(size) > std::numeric_limits<std::size_t>::max() / (2 * sizeof(T)))
+      throw std::bad_alloc();
     std::size_t bytes = static_cast<std::size_t>(size) * sizeof(T);
     const std::size_t alignment = bytes >= 2 * huge ? huge : 64;
     bytes = (bytes + 63) / 64 * 64;
@@ -41,7 +43,8 @@ class Buffer {
     if (alignment == huge) madvise(data_, bytes / huge * huge, MADV_HUGEPAGE);
 #endif
   }
-  Buffer(Buffer&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  Buffer(Buffer&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
   Buffer& operator=(Buffer&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
@@ -63,7 +66,8 @@ class Buffer {
   T& operator[](std::int64_t i) { return data_[i]; }
   const T& operator[](std::int64_t i) const { return data_[i]; }
 
-  // Grows to at least this size, contents lost; a plan's buffers are made by its first call and serve the later ones.
+  // Grows to at least this size, contents lost; a plan's buffers are made by its first call and serve the
+  // later ones.
   void require(std::int64_t size) {
     if (size_ >= size) return;
     *this = Buffer();

@@ -17,8 +17,9 @@
 
 namespace fastdeblur {
 
-// What to deconvolve: shapes in (c, m, x); maps fill the grid from the data (0 outside where that is unobserved) and from a first
-// estimate. extended: the maps cover the whole grid, so that every pixel of it counts as observed.
+// What to deconvolve: shapes in (c, m, x); maps fill the grid from the data (0 outside where that is
+// unobserved) and from a first estimate. extended: the maps cover the whole grid, so that every pixel of it
+// counts as observed.
 template <class T>
 struct Problem {
   Grid grid;
@@ -53,18 +54,18 @@ struct BadImage {
   Bad what;
 };
 
-// Called after an iteration of a plane: (plane, iterations done, relative change, estimate), where estimate(view) copies the
-// estimate out. Returns whether to go on.
+// Called after an iteration of a plane: (plane, iterations done, relative change, estimate), where
+// estimate(view) copies the estimate out. Returns whether to go on.
 template <class T>
-using Progress = std::function<bool(int64_t, int64_t, double, const std::function<void(MutableImageView<T>)>&)>;
+using Progress =
+    std::function<bool(int64_t, int64_t, double, const std::function<void(MutableImageView<T>)>&)>;
 
 template <class T, int L>
 class CpuDeconvolver {
  public:
   explicit CpuDeconvolver(Problem<T> problem)
-      : problem_(std::move(problem)),
-        plan_(problem_.grid),
-        threads_(team_size(problem_.threads)) {
+      : problem_(std::move(problem)), plan_(problem_.grid), threads_(team_size(problem_.threads)) {
+    limit_ = T(static_cast<double>(std::numeric_limits<T>::max()) / problem_.grid.pixels());
     otfs_.resize(static_cast<std::size_t>(problem_.psf_count));
     laplacian_ = laplacian(plan_);
   }
@@ -72,78 +73,87 @@ class CpuDeconvolver {
   void wiener(const std::vector<PlaneView<T>>& planes, const WienerOptions<T>& options) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const bool store = problem_.keep || static_cast<int64_t>(planes.size()) > problem_.psf_count;
-    over_planes(planes, store, false, [&](Work& work, CpuEngine<T, L>& engine, int64_t index, const PlaneView<T>& plane) {
-      const Rows occupied = problem_.dark_outside ? Rows::frame : Rows::all;
-      const RowReader<T, L> reader(plan_, plane.image, problem_.data_maps);
-      const RowWriter<T, L> writer(plan_, plane.out);
-      const Otf<T, L>& otf = *otfs_[static_cast<std::size_t>(plane.psf)];
-      std::atomic<bool> finite{true};
-      auto source = [&](int64_t, const RowGroup& group, T* lanes, Scratch<T, L>& s) {
-        reader.read(group, lanes, s.rows.data());
-        T sum[L] = {};
-        for (int64_t x = 0; x < plan_.grid.frame[2]; ++x)
-          for (int j = 0; j < L; ++j) sum[j] += lanes[x * L + j] * T(0);
-        for (int j = 0; j < L; ++j)
-          if (!(sum[j] == T(0))) finite.store(false, std::memory_order_relaxed);
-      };
-      // Checked before the first write to the result: NaN comes out of the forward transforms' pass, then nothing more happens.
-      auto sink = [&](int64_t, const RowGroup& group, const T* lanes, Scratch<T, L>&) {
-        if (finite.load(std::memory_order_relaxed)) writer.write(group, lanes);
-      };
-      auto slab = [&](int64_t block, Scratch<T, L>& s) { return otf(block, s, engine); };
-      const WienerFilter<T> filter{options.balance, std::numeric_limits<T>::min(), T(1.0 / plan_.grid.pixels())};
-      Regularizer<T> other;
-      const Regularizer<T>* reg = &laplacian_;
-      if (options.reg != WienerOptions<T>::laplacian) {
-        other.kind = options.reg == WienerOptions<T>::identity ? Regularizer<T>::identity : Regularizer<T>::power;
-        other.values = options.power_values;
-        reg = &other;
-      }
-      fastdeblur::wiener(engine, work.spectrum.data(), occupied, source, slab,
-                         filter_columns_regularized<T, L>(plan_.grid, *reg, filter), sink);
-      if (!finite) throw BadImage{index, Bad::not_finite};
-    });
+    if (planes.size() > 1) look_at_all(planes, false);
+    over_planes(
+        planes, store, false,
+        [&](Work& work, CpuEngine<T, L>& engine, int64_t index, const PlaneView<T>& plane) {
+          const Rows occupied = problem_.dark_outside ? Rows::frame : Rows::all;
+          const RowReader<T, L> reader(plan_, plane.image, problem_.data_maps);
+          const RowWriter<T, L> writer(plan_, plane.out);
+          const Otf<T, L>& otf = *otfs_[static_cast<std::size_t>(plane.psf)];
+          std::atomic<bool> finite{true};
+          auto source = [&](int64_t, const RowGroup& group, T* lanes, Scratch<T, L>& s) {
+            reader.read(group, lanes, s.rows.data());
+            if (look_at<T, L>(lanes, plan_.grid.frame[2], limit_) != Bad::none)
+              finite.store(false, std::memory_order_relaxed);
+          };
+          // Checked before the first write to the result: NaN comes out of the forward transforms'
+          // pass, then nothing more happens.
+          auto sink = [&](int64_t, const RowGroup& group, const T* lanes, Scratch<T, L>&) {
+            if (finite.load(std::memory_order_relaxed)) writer.write(group, lanes);
+          };
+          auto slab = [&](int64_t block, Scratch<T, L>& s) { return otf(block, s, engine); };
+          const WienerFilter<T> filter{options.balance, removed_power<T>, T(1.0 / plan_.grid.pixels())};
+          Regularizer<T> other;
+          const Regularizer<T>* reg = &laplacian_;
+          if (options.reg != WienerOptions<T>::laplacian) {
+            other.kind =
+                options.reg == WienerOptions<T>::identity ? Regularizer<T>::identity : Regularizer<T>::power;
+            other.values = options.power_values;
+            reg = &other;
+          }
+          fastdeblur::wiener(engine, work.spectrum.data(), occupied, source, slab,
+                             filter_columns_regularized<T, L>(plan_.grid, *reg, filter), sink);
+          if (!finite) throw BadImage{index, Bad::not_finite};
+        });
   }
 
-  void richardson_lucy(const std::vector<PlaneView<T>>& planes, const RichardsonLucyOptions& options, bool measured,
-                       const Progress<T>& progress) {
+  void richardson_lucy(const std::vector<PlaneView<T>>& planes, const RichardsonLucyOptions& options,
+                       bool measured, const Progress<T>& progress) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const bool in_turn = static_cast<bool>(progress);
-    over_planes(planes, true, in_turn, [&](Work& work, CpuEngine<T, L>& engine, int64_t index, const PlaneView<T>& plane) {
-      const Rows domain = problem_.dark_outside ? Rows::frame : Rows::all;
-      const Rows observed = problem_.extended ? Rows::all : Rows::frame;
-      const RowReader<T, L> image(plan_, plane.image, problem_.data_maps, plane.weights);
-      const RowReader<T, L> weights(plan_, plane.weights, problem_.data_maps);
-      const RowReader<T, L> init(plan_, plane.init, problem_.init_maps);
-      RichardsonLucyState<T, L> state(plan_, work.images, domain, observed, image, plane.weights ? &weights : nullptr,
-                                      options.acceleration, measured);
-      const Bad bad = state.look(engine, options.background);
-      if (bad != Bad::none) throw BadImage{index, bad};
-      const Otf<T, L>& otf = *otfs_[static_cast<std::size_t>(plane.psf)];
-      auto slab = [&](int64_t block, Scratch<T, L>& s) { return otf(block, s, engine); };
-      const auto blur = filter_columns<T, L>(plan_.grid, MulOtf<T>{});
-      const auto adjoint = filter_columns<T, L>(plan_.grid, MulConjOtf<T>{});
-      state.normalize(engine, work.spectrum.data(), problem_.psf_shape, slab, adjoint);
-      state.start(engine, plane.init ? &init : nullptr);
-      RichardsonLucyOptions mine = options;
-      if (progress)
-        mine.goes_on = [&](int64_t done, double change) {
-          return progress(index, done, change, [&](MutableImageView<T> view) { state.write(engine, view); });
-        };
-      const bool uniform = !plane.init && domain == Rows::all;
-      fastdeblur::richardson_lucy(engine, work.spectrum.data(), state, domain, observed, slab, blur, adjoint, uniform, mine);
-      state.write(engine, plane.out);
-    });
+    if (planes.size() > 1) look_at_all(planes, true);
+    over_planes(planes, true, in_turn,
+                [&](Work& work, CpuEngine<T, L>& engine, int64_t index, const PlaneView<T>& plane) {
+                  const Rows domain = problem_.dark_outside ? Rows::frame : Rows::all;
+                  const Rows observed = problem_.extended ? Rows::all : Rows::frame;
+                  const RowReader<T, L> image(plan_, plane.image, problem_.data_maps, plane.weights);
+                  const RowReader<T, L> weights(plan_, plane.weights, problem_.data_maps);
+                  const RowReader<T, L> init(plan_, plane.init, problem_.init_maps);
+                  RichardsonLucyState<T, L> state(plan_, work.images, domain, observed, image,
+                                                  plane.weights ? &weights : nullptr, options.acceleration,
+                                                  measured);
+                  const Bad bad = state.look(engine, options.background, limit_);
+                  if (bad != Bad::none) throw BadImage{index, bad};
+                  const Otf<T, L>& otf = *otfs_[static_cast<std::size_t>(plane.psf)];
+                  auto slab = [&](int64_t block, Scratch<T, L>& s) { return otf(block, s, engine); };
+                  const auto blur = filter_columns<T, L>(plan_.grid, MulOtf<T>{});
+                  const auto adjoint = filter_columns<T, L>(plan_.grid, MulConjOtf<T>{});
+                  state.normalize(engine, work.spectrum.data(), problem_.psf_shape, slab, adjoint);
+                  state.start(engine, plane.init ? &init : nullptr);
+                  RichardsonLucyOptions mine = options;
+                  if (progress)
+                    mine.goes_on = [&](int64_t done, double change) {
+                      return progress(index, done, change,
+                                      [&](MutableImageView<T> view) { state.write(engine, view); });
+                    };
+                  const bool uniform = !plane.init && domain == Rows::all;
+                  fastdeblur::richardson_lucy(engine, work.spectrum.data(), state, domain, observed, slab,
+                                              blur, adjoint, uniform, mine);
+                  state.write(engine, plane.out);
+                });
   }
 
   // Bytes that a plan and a run take beyond input and output.
-  static double bytes(const Problem<T>& problem, bool richardson_lucy, Acceleration acceleration, bool weights, bool many_planes) {
+  static double bytes(const Problem<T>& problem, bool richardson_lucy, Acceleration acceleration,
+                      bool weights, bool many_planes) {
     const GridPlan<T, L> plan(problem.grid);
     const double spectrum = static_cast<double>(plan.spectrum_size());
     const int threads = team_size(problem.threads);
     const double line = static_cast<double>(problem.grid.full[2]) * L;
     const auto& shape = problem.psf_shape;
-    const int64_t kernel_rows = std::min(shape[0], problem.grid.full[0]) * std::min(shape[1], problem.grid.full[1]);
+    const int64_t kernel_rows =
+        std::min(shape[0], problem.grid.full[0]) * std::min(shape[1], problem.grid.full[1]);
     const bool store = richardson_lucy || problem.keep || many_planes;
     double elements = spectrum;
     const double psfs = static_cast<double>(problem.psf_count);
@@ -156,14 +166,18 @@ class CpuDeconvolver {
     if (richardson_lucy) {
       const Rows domain = problem.dark_outside ? Rows::frame : Rows::all;
       const double image = static_cast<double>(plan.groups(domain).size()) * line;
-      elements += image * (acceleration == Acceleration::none ? 1 : acceleration == Acceleration::ogm ? 2 : 3);
+      elements += image * (acceleration == Acceleration::none  ? 1
+                           : acceleration == Acceleration::ogm ? 2
+                                                               : 3);
       if (weights) {
         elements += image;
       } else if (!problem.extended) {
-        // Groups that the frame's border reaches, each with a row of its own, and one more for all the others.
+        // Groups that the frame's border reaches, each with a row of its own, and one more for all the
+        // others.
         double outer = 1, inner = 1;
         for (std::size_t a = 0; a < 2; ++a) {
-          const double rows = static_cast<double>(domain == Rows::all ? problem.grid.full[a] : problem.grid.frame[a]);
+          const double rows =
+              static_cast<double>(domain == Rows::all ? problem.grid.full[a] : problem.grid.frame[a]);
           outer *= rows;
           inner *= std::max(0.0, static_cast<double>(problem.grid.frame[a] - shape[a] + 1));
         }
@@ -182,12 +196,37 @@ class CpuDeconvolver {
 
     void require(const GridPlan<T, L>& plan, int threads) {
       spectrum.require(plan.spectrum_size());
-      if (scratch.size() < static_cast<std::size_t>(threads)) scratch.resize(static_cast<std::size_t>(threads));
+      if (scratch.size() < static_cast<std::size_t>(threads))
+        scratch.resize(static_cast<std::size_t>(threads));
       for (auto& s : scratch) s.require(plan);
     }
   };
 
-  // Below this many grid pixels a plane's passes are too short to share among threads: planes are shared out instead.
+  // A call that restores several images writes none of them if one is bad. (A single one is looked at while
+  // it is first used, before anything is written.)
+  void look_at_all(const std::vector<PlaneView<T>>& planes, bool positive) {
+    const auto& groups = plan_.frame;
+    const int64_t n = static_cast<int64_t>(groups.size()), count = static_cast<int64_t>(planes.size());
+    std::vector<Scratch<T, L>> scratch(static_cast<std::size_t>(threads_));
+    std::vector<std::atomic<int>> bad(planes.size());
+    Team::run(threads_, [&](Team& team) {
+      team.parallel_for(n * count, [&](int64_t i, int worker) {
+        Scratch<T, L>& s = scratch[static_cast<std::size_t>(worker)];
+        s.require(plan_);
+        const PlaneView<T>& plane = planes[static_cast<std::size_t>(i / n)];
+        const RowReader<T, L> reader(plan_, plane.image, problem_.data_maps, plane.weights);
+        reader.read(groups[static_cast<std::size_t>(i % n)], s.a.data(), s.rows.data());
+        bad[static_cast<std::size_t>(i / n)] |=
+            static_cast<int>(look_at<T, L>(s.a.data(), plan_.grid.frame[2], limit_));
+      });
+    });
+    const int relevant = static_cast<int>(Bad::not_finite) | (positive ? static_cast<int>(Bad::negative) : 0);
+    for (std::size_t i = 0; i < planes.size(); ++i)
+      if (bad[i] & relevant) throw BadImage{static_cast<int64_t>(i), static_cast<Bad>(bad[i] & relevant)};
+  }
+
+  // Below this many grid pixels a plane's passes are too short to share among threads: planes are shared out
+  // instead.
   static constexpr double kSmall = 1 << 15;
 
   template <class F>
@@ -230,6 +269,7 @@ class CpuDeconvolver {
   Problem<T> problem_;
   GridPlan<T, L> plan_;
   int threads_;
+  T limit_ = 0;  // larger values could overflow in a transform's sums
   Regularizer<T> laplacian_;
   std::vector<std::unique_ptr<Otf<T, L>>> otfs_;
   std::vector<Work> works_;

@@ -1,7 +1,9 @@
-// CpuEngine: runs the pass vocabulary over SIMD lanes and threads. Only an engine loops, schedules and transforms.
+// CpuEngine: runs the pass vocabulary over SIMD lanes and threads. Only an engine loops, schedules and
+// transforms.
 //
-// Spectrum layout: the half spectrum of a row is cut into blocks of L columns; block b is a slab [c][m][re L | im L], contiguous,
-// so that a columns pass finds its columns side by side, transforms all of them at once, and stays in cache.
+// Spectrum layout: the half spectrum of a row is cut into blocks of L columns; block b is a slab [c][m][re L
+// | im L], contiguous, so that a columns pass finds its columns side by side, transforms all of them at once,
+// and stays in cache.
 #pragma once
 
 #include <algorithm>
@@ -27,8 +29,8 @@ namespace fastdeblur {
 template <class T, int L>
 struct GridPlan {
   Grid grid;
-  int64_t blocks;       // of L columns of the half spectrum
-  int64_t slab;         // elements from one block to the next
+  int64_t blocks;  // of L columns of the half spectrum
+  int64_t slab;    // elements from one block to the next
   std::vector<RowGroup> all, frame;
   RealFft<T, L> rows;
   ComplexFft<T, L> columns, middle;
@@ -46,8 +48,8 @@ struct GridPlan {
   const std::vector<RowGroup>& groups(Rows which) const { return which == Rows::all ? all : frame; }
   int64_t spectrum_size() const { return blocks * slab; }
 
-  // Slabs start an odd number of cache lines apart: rows passes write one piece into every slab, and with power-of-two
-  // distances all the pieces would fall into the same cache set.
+  // Slabs start an odd number of cache lines apart: rows passes write one piece into every slab, and with
+  // power-of-two distances all the pieces would fall into the same cache set.
   static int64_t slab_size(const Grid& g) {
     constexpr int64_t line = 64 / static_cast<int64_t>(sizeof(T));
     // L rows more, so that a group's whole block can be stored where its last rows lie beyond the grid.
@@ -87,7 +89,8 @@ template <class T, int L>
 class RowReader {
  public:
   // With weights it reads weight times image, and 0 where the weight is 0, whatever the image holds there.
-  RowReader(const GridPlan<T, L>& plan, ImageView image, const std::array<AxisMap, 3>& maps, ImageView weights = {})
+  RowReader(const GridPlan<T, L>& plan, ImageView image, const std::array<AxisMap, 3>& maps,
+            ImageView weights = {})
       : plan_(&plan), image_(image), weights_(weights), maps_(&maps) {}
 
   // lanes[x][L] of the group's rows; lanes without a row are 0. rows: scratch of (L + 2) grid rows.
@@ -95,15 +98,15 @@ class RowReader {
     const Grid& g = plan_->grid;
     const int64_t n = g.frame[2], nx = g.full[2];
     const T* row[L];
-    for (int j = 0; j < L; ++j) row[j] = j < group.count ? read_row(group.first + j, rows + j * nx, rows + L * nx) : nullptr;
+    for (int j = 0; j < L; ++j)
+      row[j] = j < group.count ? read_row(group.first + j, rows + j * nx, rows + L * nx) : nullptr;
     for (int j = 0; j < L; ++j)
       if (!row[j]) {
         std::fill_n(rows + j * nx, n, T(0));
         row[j] = rows + j * nx;
       }
     int64_t x = 0;
-    for (; x + L <= n; x += L)
-      transpose_block<T, L>([&](int j) { return row[j] + x; }, lanes + x * L, L);
+    for (; x + L <= n; x += L) transpose_block<T, L>([&](int j) { return row[j] + x; }, lanes + x * L, L);
     for (; x < n; ++x)
       for (int j = 0; j < L; ++j) lanes[x * L + j] = row[j][x];
     const AxisMap& map = (*maps_)[2];
@@ -116,12 +119,14 @@ class RowReader {
   }
 
  private:
-  // The frame's part of grid row r, or nullptr where it is 0: in the image's own memory if it can be used as it lies, else in out.
+  // The frame's part of grid row r, or nullptr where it is 0: in the image's own memory if it can be used as
+  // it lies, else in out.
   const T* read_row(int64_t r, T* out, T* temporary) const {
     const Grid& g = plan_->grid;
     const int64_t c = r / g.full[1], m = r % g.full[1], n = g.frame[2];
     if (c < g.frame[0] && m < g.frame[1]) {
-      if (!weights_ && image_.element == element_of<T>() && image_.stride[2] == static_cast<std::ptrdiff_t>(sizeof(T)))
+      if (!weights_ && image_.element == element_of<T>() &&
+          image_.stride[2] == static_cast<std::ptrdiff_t>(sizeof(T)))
         return reinterpret_cast<const T*>(address(image_, c, m));
       convert(c, m, out, temporary);
       return out;
@@ -164,6 +169,27 @@ class RowReader {
   const std::array<AxisMap, 3>* maps_;
 };
 
+// What an image is checked for as it is first read (flags); the caller names the pixel.
+enum class Bad : int { none = 0, not_finite = 1, negative = 2 };
+
+// Looks at n pixels of each lane: whether all are within +-limit (no NaN is), whether none is negative.
+template <class T, int L>
+Bad look_at(const T* lanes, int64_t n, T limit) {
+  T outside[L] = {}, lowest[L] = {};
+  for (int64_t x = 0; x < n; ++x)
+    for (int j = 0; j < L; ++j) {
+      const T y = lanes[x * L + j];
+      outside[j] = std::abs(y) <= limit ? outside[j] : T(1);
+      lowest[j] = y < lowest[j] ? y : lowest[j];
+    }
+  int bad = 0;
+  for (int j = 0; j < L; ++j) {
+    if (outside[j] != T(0)) bad |= static_cast<int>(Bad::not_finite);
+    if (lowest[j] < T(0)) bad |= static_cast<int>(Bad::negative);
+  }
+  return static_cast<Bad>(bad);
+}
+
 // Writes the frame's part of lanes into an image.
 template <class T, int L>
 class RowWriter {
@@ -189,12 +215,14 @@ class RowWriter {
       for (; x + L <= n; x += L) {
         T block[L * L];
         transpose_block<T, L>([&](int j) { return lanes + (x + j) * L; }, block, L);
-        for (int j = 0; j < L; ++j) std::memcpy(row[j] + x * static_cast<int64_t>(sizeof(T)), block + j * L, L * sizeof(T));
+        for (int j = 0; j < L; ++j)
+          std::memcpy(row[j] + x * static_cast<int64_t>(sizeof(T)), block + j * L, L * sizeof(T));
       }
     }
     for (int j = 0; j < L; ++j)
       if (row[j])
-        for (int64_t i = x; i < n; ++i) *reinterpret_cast<T*>(row[j] + i * image_.stride[2]) = lanes[i * L + j];
+        for (int64_t i = x; i < n; ++i)
+          *reinterpret_cast<T*>(row[j] + i * image_.stride[2]) = lanes[i * L + j];
   }
 
  private:
@@ -202,8 +230,8 @@ class RowWriter {
   MutableImageView<T> image_;
 };
 
-// A kernel's rows on the grid, transformed along x: the rest of the grid is 0, so that its transfer function can be had slab by
-// slab from very little memory.
+// A kernel's rows on the grid, transformed along x: the rest of the grid is 0, so that its transfer function
+// can be had slab by slab from very little memory.
 template <class T>
 struct KernelRows {
   std::vector<int64_t> at;  // grid rows, ascending
@@ -216,7 +244,8 @@ class CpuEngine {
   using Plan = GridPlan<T, L>;
 
   // scratch: one for each of the team's threads.
-  CpuEngine(const Plan& plan, Team& team, std::vector<Scratch<T, L>>& scratch) : plan_(plan), team_(team), scratch_(scratch) {}
+  CpuEngine(const Plan& plan, Team& team, std::vector<Scratch<T, L>>& scratch)
+      : plan_(plan), team_(team), scratch_(scratch) {}
 
   const Plan& plan() const { return plan_; }
 
@@ -253,17 +282,20 @@ class CpuEngine {
   // f(k, group, lanes, scratch) without a transform: for what only looks at the data.
   template <class F>
   void scan(Rows which, F&& f) {
-    each_group(which, [&](int64_t k, const RowGroup& group, Scratch<T, L>& s) { f(k, group, s.a.data(), s); });
+    each_group(which,
+               [&](int64_t k, const RowGroup& group, Scratch<T, L>& s) { f(k, group, s.a.data(), s); });
   }
 
-  // Forward over c (and m), f(filter, m, column) in place, inverse, where filter = prepare(block, scratch) once per block. Rows
-  // outside `in` count as 0; only rows inside `out` are valid afterwards. column: [c][re L | im L].
+  // Forward over c (and m), f(filter, m, column) in place, inverse, where filter = prepare(block, scratch)
+  // once per block. Rows outside `in` count as 0; only rows inside `out` are valid afterwards. column: [c][re
+  // L | im L].
   template <class Prepare, class F>
   void columns(T* spectrum, Rows in, Rows out, Prepare&& prepare, F&& f) {
     team_.parallel_for(plan_.blocks, [&](int64_t block, int worker) {
       Scratch<T, L>& s = scratch_[static_cast<std::size_t>(worker)];
       const auto filter = prepare(block, s);
-      transform_slab(spectrum + block * plan_.slab, in, out, s, [&](int64_t m, T* column) { f(filter, m, column); });
+      transform_slab(spectrum + block * plan_.slab, in, out, s,
+                     [&](int64_t m, T* column) { f(filter, m, column); });
     });
   }
 
@@ -273,7 +305,8 @@ class CpuEngine {
     const int64_t nc = g.full[0], nm = g.full[1], count = static_cast<int64_t>(kernel.at.size());
     std::fill_n(slab, nc * nm * 2 * L, T(0));
     const T* source = kernel.spectrum.data() + block * count * 2 * L;
-    // Middle axis first, for the few c that have rows; the column axis is then done for every m, in place: slab[m][c].
+    // Middle axis first, for the few c that have rows; the column axis is then done for every m, in place:
+    // slab[m][c].
     int64_t k = 0;
     while (k < count) {
       const int64_t c = kernel.at[static_cast<std::size_t>(k)] / nm;
@@ -285,9 +318,11 @@ class CpuEngine {
       T* line = s.a.data();
       std::fill_n(line, nm * 2 * L, T(0));
       for (; k < count && kernel.at[static_cast<std::size_t>(k)] / nm == c; ++k)
-        std::memcpy(line + kernel.at[static_cast<std::size_t>(k)] % nm * 2 * L, source + k * 2 * L, 2 * L * sizeof(T));
+        std::memcpy(line + kernel.at[static_cast<std::size_t>(k)] % nm * 2 * L, source + k * 2 * L,
+                    2 * L * sizeof(T));
       const T* done = plan_.middle.exec(line, s.b.data(), s.fft.data(), true);
-      for (int64_t m = 0; m < nm; ++m) std::memcpy(slab + (m * nc + c) * 2 * L, done + m * 2 * L, 2 * L * sizeof(T));
+      for (int64_t m = 0; m < nm; ++m)
+        std::memcpy(slab + (m * nc + c) * 2 * L, done + m * 2 * L, 2 * L * sizeof(T));
     }
     if (nc > 1)
       for (int64_t m = 0; m < nm; ++m) {
@@ -305,7 +340,8 @@ class CpuEngine {
 
   Scratch<T, L>& scratch(int worker) { return scratch_[static_cast<std::size_t>(worker)]; }
 
-  // Half spectrum of lanes, for rows that are stored elsewhere than in a spectrum (a kernel's). Row stride in elements of 2 L.
+  // Half spectrum of lanes, for rows that are stored elsewhere than in a spectrum (a kernel's). Row stride in
+  // elements of 2 L.
   void store_rows(const T* half_complex, int count, T* base, int64_t block_stride) const {
     const int64_t nx = plan_.grid.full[2], nk = plan_.grid.half();
     for (int64_t b = 0; b < plan_.blocks; ++b) {
@@ -386,7 +422,8 @@ class CpuEngine {
       T* result = slab;
       if (nc > 1) result = plan_.columns.exec(slab, s.b.data(), s.fft.data(), true);
       f(0, result);
-      if (nc > 1) result = plan_.columns.exec(result, result == slab ? s.b.data() : slab, s.fft.data(), false);
+      if (nc > 1)
+        result = plan_.columns.exec(result, result == slab ? s.b.data() : slab, s.fft.data(), false);
       if (result != slab) std::memcpy(slab, result, static_cast<std::size_t>(out_c * line) * sizeof(T));
       return;
     }

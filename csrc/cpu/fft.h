@@ -1,5 +1,5 @@
-// Batched 1-D transforms, one SIMD lane a signal. ducc0's FFT passes do the work; they are instantiated in fft.cpp only, because
-// compiling them takes longer than all the rest.
+// Batched 1-D transforms, one SIMD lane a signal. ducc0's FFT passes do the work; they are instantiated in
+// fft.cpp only, because compiling them takes longer than all the rest.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,8 @@
 
 namespace fastdeblur {
 
-// Bytes of the widest registers that this translation unit is compiled for; 0 where there are none that ducc0 uses.
+// Bytes of the widest registers that this translation unit is compiled for; 0 where there are none that ducc0
+// uses.
 #if defined(_MSC_VER) && !defined(__clang__)
 #define FASTDEBLUR_REGISTER_BYTES 0
 #elif defined(__AVX512F__)
@@ -22,10 +23,12 @@ namespace fastdeblur {
 #endif
 
 template <class T>
-constexpr int native_lanes = FASTDEBLUR_REGISTER_BYTES ? FASTDEBLUR_REGISTER_BYTES / static_cast<int>(sizeof(T)) : 1;
+constexpr int native_lanes =
+    FASTDEBLUR_REGISTER_BYTES ? FASTDEBLUR_REGISTER_BYTES / static_cast<int>(sizeof(T)) : 1;
 
-// L is 1 or the native width: 1-D signals have nothing to fill lanes with. Both classes transform in place or into the copy,
-// whichever the number of passes makes natural, and say where the result is. Nothing is normalised.
+// L is 1 or the native width: 1-D signals have nothing to fill lanes with. Both classes transform in place or
+// into the copy, whichever the number of passes makes natural, and say where the result is. Nothing is
+// normalised.
 
 template <class T, int L>
 class RealFft {

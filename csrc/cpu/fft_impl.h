@@ -4,8 +4,8 @@
 #include "cpu/fft.h"
 #include "ducc0/infra/simd.h"
 
-// ducc0 compiles every pass for half and quarter registers too. We ask for whole ones and scalars only, and say so before the
-// passes are defined; it halves the time to compile them.
+// ducc0 compiles every pass for half and quarter registers too. We ask for whole ones and scalars only, and
+// say so before the passes are defined; it halves the time to compile them.
 #if !defined(DUCC0_HOMEGROWN_SIMD) && !defined(DUCC0_NO_SIMD)
 namespace ducc0::detail_simd {
 template <>
@@ -34,7 +34,8 @@ namespace detail {
 
 template <class T, int L>
 struct Lanes {
-  static_assert(L == static_cast<int>(ducc0::detail_simd::native_simd<T>::size()), "cpu/fft.h and ducc0 disagree on the registers");
+  static_assert(L == static_cast<int>(ducc0::detail_simd::native_simd<T>::size()),
+                "cpu/fft.h and ducc0 disagree on the registers");
   using type = ducc0::detail_simd::native_simd<T>;
 };
 template <class T>

@@ -1,8 +1,10 @@
-// Frequency-domain programs for CpuEngine::columns: where the transfer function comes from, and what is done with it.
+// Frequency-domain programs for CpuEngine::columns: where the transfer function comes from, and what is done
+// with it.
 #pragma once
 
 #include <array>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "cpu/engine.h"
@@ -15,6 +17,10 @@
 
 namespace fastdeblur {
 
+// |H|^2 up to which a frequency counts as removed by the blur.
+template <class T>
+constexpr T removed_power = 16 * std::numeric_limits<T>::epsilon() * std::numeric_limits<T>::epsilon();
+
 // The transfer function of one block of columns, [m][c][re L | im L].
 template <class T>
 struct OtfSlab {
@@ -22,8 +28,8 @@ struct OtfSlab {
   const T* values;
 };
 
-// A transfer function, stored whole (fast, one more image in memory) or made slab by slab from the kernel's rows (for a single
-// use: cheaper than to store and read it).
+// A transfer function, stored whole (fast, one more image in memory) or made slab by slab from the kernel's
+// rows (for a single use: cheaper than to store and read it).
 template <class T, int L>
 class Otf {
  public:
@@ -48,7 +54,8 @@ class Otf {
       T* line = s.a.data();
       std::fill_n(line, nx * L, T(0));
       for (std::size_t i = 0; i < row_of.size(); ++i) {
-        const int64_t at = std::lower_bound(kernel_.at.begin(), kernel_.at.end(), row_of[i]) - kernel_.at.begin() - first;
+        const int64_t at =
+            std::lower_bound(kernel_.at.begin(), kernel_.at.end(), row_of[i]) - kernel_.at.begin() - first;
         if (at < 0 || at >= lanes) continue;
         const T* row = kernel + static_cast<int64_t>(i) * shape[2];
         for (int64_t x = 0; x < shape[2]; ++x) line[wrapped(x - shape[2] / 2, nx) * L + at] += row[x];

@@ -1,10 +1,12 @@
 // Threads: the one home of OpenMP.
 //
-// A Team is made once per call. Its passes are handed out in small chunks, and a pass ends when its chunks are done, not when
-// every thread has come by: a thread that the system gave no processor delays nobody unless it holds a chunk. OpenMP's own
-// loops end in a barrier, which on a busy machine made two threads slower than one.
+// A Team is made once per call. Its passes are handed out in small chunks, and a pass ends when its chunks
+// are done, not when every thread has come by: a thread that the system gave no processor delays nobody
+// unless it holds a chunk. OpenMP's own loops end in a barrier, which on a busy machine made two threads
+// slower than one.
 //
-// OpenMP's runtimes do not survive fork(): in a child process, and where there is no OpenMP, teams are made of std::thread.
+// OpenMP's runtimes do not survive fork(): in a child process, and where there is no OpenMP, teams are made
+// of std::thread.
 #pragma once
 
 #include <algorithm>
@@ -37,8 +39,8 @@ inline std::atomic<bool>& forked() {
   return flag;
 }
 
-// Registered once per process; the flag it sets is never cleared. To be called before anybody could fork: another library may
-// have started the OpenMP runtime that a child would wait for.
+// Registered once per process; the flag it sets is never cleared. To be called before anybody could fork:
+// another library may have started the OpenMP runtime that a child would wait for.
 inline void watch_for_fork() {
 #if defined(FASTDEBLUR_HAVE_FORK)
   static const int registered = pthread_atfork(nullptr, nullptr, [] { forked().store(true); });
@@ -66,8 +68,8 @@ inline int default_threads() {
 #endif
 }
 
-// The size of the team that a call gets. A thread costs scratch and a stack, and OpenMP ends the process where the system
-// refuses one, so that absurd requests are cut.
+// The size of the team that a call gets. A thread costs scratch and a stack, and OpenMP ends the process
+// where the system refuses one, so that absurd requests are cut.
 inline int team_size(int n_threads) {
   if (n_threads <= 0) return default_threads();
   const int most = std::max(64, 4 * static_cast<int>(std::thread::hardware_concurrency()));
@@ -76,7 +78,8 @@ inline int team_size(int n_threads) {
 
 class Team {
  public:
-  // Runs body(team) on this thread, with n_threads - 1 others at its passes' disposal. Exceptions come back to the caller.
+  // Runs body(team) on this thread, with n_threads - 1 others at its passes' disposal. Exceptions come back
+  // to the caller.
   template <class Body>
   static void run(int n_threads, Body&& body) {
     detail::watch_for_fork();
@@ -113,7 +116,8 @@ class Team {
 
   int size() const { return size_; }
 
-  // Calls f(i, worker) for every i in [0, n), each once, in any order, on any of the team's threads (worker < size()).
+  // Calls f(i, worker) for every i in [0, n), each once, in any order, on any of the team's threads (worker <
+  // size()).
   template <class F>
   void parallel_for(int64_t n, F&& f) {
     if (n <= 0) return;
@@ -132,8 +136,8 @@ class Team {
  private:
   explicit Team(int size) : size_(size) {}
 
-  // ticket_ = pass number << 32 | chunks not yet taken. Taking a chunk is one compare-and-swap, so that a thread which comes late
-  // can never take a chunk of a pass under the impression that it belongs to another.
+  // ticket_ = pass number << 32 | chunks not yet taken. Taking a chunk is one compare-and-swap, so that a
+  // thread which comes late can never take a chunk of a pass under the impression that it belongs to another.
   static constexpr std::uint64_t kCount = 0xffffffffu;
   static constexpr std::uint64_t kStop = ~std::uint64_t(0);
 
@@ -157,7 +161,8 @@ class Team {
     std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
     do {
       if (ticket == kStop || (ticket & kCount) == 0) return false;
-    } while (!ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel, std::memory_order_acquire));
+    } while (!ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel,
+                                            std::memory_order_acquire));
     // This chunk is ours, so its pass cannot end: context_, invoke_ and count_ are its own.
     const int64_t i = count_ - static_cast<int64_t>(ticket & kCount);
     if (!failed_.load(std::memory_order_relaxed)) {

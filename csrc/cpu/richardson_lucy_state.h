@@ -1,4 +1,5 @@
-// The images of a Richardson-Lucy run in lane layout ([group][x][L], as rows passes hand them out), and its row programs.
+// The images of a Richardson-Lucy run in lane layout ([group][x][L], as rows passes hand them out), and its
+// row programs.
 #pragma once
 
 #include <atomic>
@@ -12,14 +13,11 @@
 
 namespace fastdeblur {
 
-// What the image is checked for as it is first read; the caller names the first bad pixel.
-enum class Bad : int { none = 0, not_finite = 1, negative = 2 };
-
 // 1 / (H^T W), or -1 where a scene pixel sends less than this into the frame (see RlUpdate).
 constexpr double kSigma = 1e-4;
 
-// Memory that a run keeps in the plan, for the next frame. x: the estimate; z: what the next iteration starts from, if not x;
-// g: the last iteration's x - z.
+// Memory that a run keeps in the plan, for the next frame. x: the estimate; z: what the next iteration starts
+// from, if not x; g: the last iteration's x - z.
 template <class T>
 struct RichardsonLucyBuffers {
   Buffer<T> x, z, g, inv_norm;
@@ -28,9 +26,11 @@ struct RichardsonLucyBuffers {
 template <class T, int L>
 class RichardsonLucyState {
  public:
-  // image: weighted, if there are weights; weights may be null. measured: take the sums of the relative change.
-  RichardsonLucyState(const GridPlan<T, L>& plan, RichardsonLucyBuffers<T>& buffers, Rows domain, Rows observed,
-                      const RowReader<T, L>& image, const RowReader<T, L>* weights, Acceleration acceleration, bool measured)
+  // image: weighted, if there are weights; weights may be null. measured: take the sums of the relative
+  // change.
+  RichardsonLucyState(const GridPlan<T, L>& plan, RichardsonLucyBuffers<T>& buffers, Rows domain,
+                      Rows observed, const RowReader<T, L>& image, const RowReader<T, L>* weights,
+                      Acceleration acceleration, bool measured)
       : plan_(plan),
         buffers_(buffers),
         domain_(domain),
@@ -48,8 +48,9 @@ class RichardsonLucyState {
     scale_ = T(1.0 / plan.grid.pixels());
   }
 
-  // Looks at the data once: returns what is wrong with them, and sets mean, floor and the level to start from.
-  Bad look(CpuEngine<T, L>& engine, double background) {
+  // Looks at the data once: returns what is wrong with them, and sets mean, floor and the level to start
+  // from.
+  Bad look(CpuEngine<T, L>& engine, double background, T limit) {
     struct Sums {
       double data = 0, weight = 0;
     };
@@ -59,26 +60,22 @@ class RichardsonLucyState {
       image_.read(group, lanes, s.rows.data());
       T* w = weights_ ? s.extra.data() : nullptr;
       if (w) weights_->read(group, w, s.rows.data());
-      T not_finite = 0, lowest = 0;
+      const int64_t n = plan_.grid.frame[2];
       double data = 0, weight = 0;
-      for (int64_t x = 0; x < plan_.grid.frame[2]; ++x) {
+      for (int64_t x = 0; x < n; ++x) {
         T row = 0, row_weight = 0;
         for (int j = 0; j < L; ++j) {
-          const T y = lanes[x * L + j];
-          not_finite += y * T(0);
-          lowest = y < lowest ? y : lowest;
-          row += y;
+          row += lanes[x * L + j];
           row_weight += w ? w[x * L + j] : T(0);
         }
         data += static_cast<double>(row);
         weight += static_cast<double>(row_weight);
       }
-      sums[static_cast<std::size_t>(k)] = {data, w ? weight : static_cast<double>(group.count) * static_cast<double>(plan_.grid.frame[2])};
-      if (!(not_finite == T(0))) bad.fetch_or(static_cast<int>(Bad::not_finite));
-      if (lowest < T(0)) bad.fetch_or(static_cast<int>(Bad::negative));
+      sums[static_cast<std::size_t>(k)] = {
+          data, w ? weight : static_cast<double>(group.count) * static_cast<double>(n)};
+      bad.fetch_or(static_cast<int>(look_at<T, L>(lanes, n, limit)));
     });
-    if (bad.load() & static_cast<int>(Bad::not_finite)) return Bad::not_finite;
-    if (bad.load()) return Bad::negative;
+    if (bad.load()) return static_cast<Bad>(bad.load());
     Sums total;
     for (const Sums& part : sums) {  // in order: the same sum for any number of threads
       total.data += part.data;
@@ -86,14 +83,16 @@ class RichardsonLucyState {
     }
     const double mean = total.data / total.weight;
     background_ = T(background);
-    floor_ = T(std::max(mean * std::numeric_limits<T>::epsilon(), static_cast<double>(std::numeric_limits<T>::min())));
+    floor_ = T(std::max(mean * std::numeric_limits<T>::epsilon(),
+                        static_cast<double>(std::numeric_limits<T>::min())));
     level_ = T(std::max(mean - background, 1e-3 * mean));
     return Bad::none;
   }
 
   // 1 / (H^T W). Without weights the rows whose every source lies inside the frame are alike, and share one.
   template <class Spectrum, class Adjoint, class OtfSource>
-  void normalize(CpuEngine<T, L>& engine, Spectrum spectrum, const std::array<int64_t, 3>& psf, OtfSource otf, Adjoint adjoint) {
+  void normalize(CpuEngine<T, L>& engine, Spectrum spectrum, const std::array<int64_t, 3>& psf, OtfSource otf,
+                 Adjoint adjoint) {
     const auto& groups = plan_.groups(domain_);
     norm_at_.assign(groups.size(), 0);
     const bool everywhere = observed_ == Rows::all;
@@ -157,15 +156,16 @@ class RichardsonLucyState {
 
   // What an iteration starts from: x, or z = max(x + step (x - x_before), 0), where z held x_before.
   auto extrapolated(double step) {
-    return [this, f = Extrapolate<T>{T(step)}](int64_t k, const RowGroup&, T* __restrict lanes, Scratch<T, L>&) {
-      const T* __restrict x = at(buffers_.x, k);
-      if (acceleration_ == Acceleration::none) {
-        std::copy_n(x, n_, lanes);
-        return;
-      }
-      T* __restrict z = at(buffers_.z, k);
-      for (int64_t i = 0; i < n_; ++i) z[i] = lanes[i] = f(x[i], z[i]);
-    };
+    return
+        [this, f = Extrapolate<T>{T(step)}](int64_t k, const RowGroup&, T* __restrict lanes, Scratch<T, L>&) {
+          const T* __restrict x = at(buffers_.x, k);
+          if (acceleration_ == Acceleration::none) {
+            std::copy_n(x, n_, lanes);
+            return;
+          }
+          T* __restrict z = at(buffers_.z, k);
+          for (int64_t i = 0; i < n_; ++i) z[i] = lanes[i] = f(x[i], z[i]);
+        };
   }
 
   auto ratio() { return ratio_program(RlRatio<T>{scale_, background_, floor_}, false); }
@@ -175,16 +175,21 @@ class RichardsonLucyState {
 
   // The new estimate, and in lanes what the next iteration starts from; a, b: momentum's weights.
   auto update(double a, double b) {
-    return [this, momentum = Momentum<T>{T(a), T(b), T(kMomentumFloor)}](int64_t k, const RowGroup&, T* lanes, Scratch<T, L>&) {
+    return [this, momentum = Momentum<T>{T(a), T(b), T(kMomentumFloor)}](int64_t k, const RowGroup&, T* lanes,
+                                                                         Scratch<T, L>&) {
       UpdateSums& sums = sums_[static_cast<std::size_t>(k)];
       switch (acceleration_) {
         case Acceleration::none:
-          if (measured_) sums = update_rows<Acceleration::none, true>(k, lanes, momentum);
-          else update_rows<Acceleration::none, false>(k, lanes, momentum);
+          if (measured_)
+            sums = update_rows<Acceleration::none, true>(k, lanes, momentum);
+          else
+            update_rows<Acceleration::none, false>(k, lanes, momentum);
           break;
         case Acceleration::ogm:
-          if (measured_) sums = update_rows<Acceleration::ogm, true>(k, lanes, momentum);
-          else update_rows<Acceleration::ogm, false>(k, lanes, momentum);
+          if (measured_)
+            sums = update_rows<Acceleration::ogm, true>(k, lanes, momentum);
+          else
+            update_rows<Acceleration::ogm, false>(k, lanes, momentum);
           break;
         case Acceleration::biggs_andrews:
           sums = update_rows<Acceleration::biggs_andrews, true>(k, lanes, momentum);
@@ -207,7 +212,9 @@ class RichardsonLucyState {
 
   void write(CpuEngine<T, L>& engine, MutableImageView<T> out) {
     const RowWriter<T, L> writer(plan_, out);
-    engine.scan(domain_, [&](int64_t k, const RowGroup& group, T*, Scratch<T, L>&) { writer.write(group, at(buffers_.x, k)); });
+    engine.scan(domain_, [&](int64_t k, const RowGroup& group, T*, Scratch<T, L>&) {
+      writer.write(group, at(buffers_.x, k));
+    });
   }
 
  private:

@@ -16,17 +16,19 @@ struct Register {
 
 namespace detail {
 
-// Index sequences over pairs of registers (a: 0..L-1, b: L..2L-1). Within a group of G lanes interleave pieces of P lanes:
-// low takes the pieces of the group's first half, high those of the second.
+// Index sequences over pairs of registers (a: 0..L-1, b: L..2L-1). Within a group of G lanes interleave
+// pieces of P lanes: low takes the pieces of the group's first half, high those of the second.
 template <int L, int G, int P, bool High, std::size_t... I>
 auto interleave(const typename Register<float, L>::type& a, const typename Register<float, L>::type& b,
                 std::index_sequence<I...>) {
-  return __builtin_shufflevector(a, b, ((I / G) * G + (High ? G / 2 : 0) + (I % G) / (2 * P) * P + I % P + ((I / P) % 2 ? L : 0))...);
+  return __builtin_shufflevector(
+      a, b, ((I / G) * G + (High ? G / 2 : 0) + (I % G) / (2 * P) * P + I % P + ((I / P) % 2 ? L : 0))...);
 }
 template <int L, int G, int P, bool High, std::size_t... I>
 auto interleave(const typename Register<double, L>::type& a, const typename Register<double, L>::type& b,
                 std::index_sequence<I...>) {
-  return __builtin_shufflevector(a, b, ((I / G) * G + (High ? G / 2 : 0) + (I % G) / (2 * P) * P + I % P + ((I / P) % 2 ? L : 0))...);
+  return __builtin_shufflevector(
+      a, b, ((I / G) * G + (High ? G / 2 : 0) + (I % G) / (2 * P) * P + I % P + ((I / P) % 2 ? L : 0))...);
 }
 
 // Exchange of the off-diagonal B x B blocks of rows i and i + B.
@@ -46,7 +48,8 @@ inline __attribute__((always_inline)) void transpose_block(Row row, T* out, std:
     out[0] = *row(0);
   } else {
     constexpr auto all = std::make_index_sequence<L>{};
-    constexpr int lane = L * sizeof(T) < 16 ? L : 16 / static_cast<int>(sizeof(T));  // elements in 128 bits: cheap shuffles
+    constexpr int lane =
+        L * sizeof(T) < 16 ? L : 16 / static_cast<int>(sizeof(T));  // elements in 128 bits: cheap shuffles
     V r[L];
     for (int i = 0; i < L; ++i) r[i] = *reinterpret_cast<const U*>(row(i));
     // Within 128 bits: 4 x 4 by two interleavings, 2 x 2 by one.

@@ -1,5 +1,5 @@
-// Richardson-Lucy in four passes an iteration (five with Biggs-Andrews acceleration, whose step is known only once the whole
-// image is updated); fastdeblur/methods/richardson_lucy.py is the specification.
+// Richardson-Lucy in four passes an iteration (five with Biggs-Andrews acceleration, whose step is known only
+// once the whole image is updated); fastdeblur/methods/richardson_lucy.py is the specification.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +21,8 @@ struct RichardsonLucyOptions {
   std::int64_t iterations = 0;
   Acceleration acceleration = Acceleration::none;
   double background = 0;
-  // Called after every iteration with the number done and |x_k - x_{k-1}| / |x_k|; false ends the run. May be empty.
+  // Called after every iteration with the number done and |x_k - x_{k-1}| / |x_k|; false ends the run. May be
+  // empty.
   std::function<bool(std::int64_t, double)> goes_on;
 };
 
@@ -33,12 +34,13 @@ struct UpdateSums {
   double step_dot = 0;  // <g, g_before>
 };
 
-// The scene lives on the rows `domain`, the data on the rows `observed`. state holds the images and makes the row programs; the
-// estimate is in it at the end. otf, blur, adjoint: the columns' filter and what to do with it (S H, S conj(H)).
-// uniform: the first estimate is one value all over the grid, so that H leaves it as it is.
+// The scene lives on the rows `domain`, the data on the rows `observed`. state holds the images and makes the
+// row programs; the estimate is in it at the end. otf, blur, adjoint: the columns' filter and what to do with
+// it (S H, S conj(H)). uniform: the first estimate is one value all over the grid, so that H leaves it as it
+// is.
 template <class Engine, class Spectrum, class State, class Otf, class Blur, class Adjoint>
-void richardson_lucy(Engine& engine, Spectrum spectrum, State& state, Rows domain, Rows observed, Otf otf, Blur blur,
-                     Adjoint adjoint, bool uniform, const RichardsonLucyOptions& options) {
+void richardson_lucy(Engine& engine, Spectrum spectrum, State& state, Rows domain, Rows observed, Otf otf,
+                     Blur blur, Adjoint adjoint, bool uniform, const RichardsonLucyOptions& options) {
   const bool measured_step = options.acceleration == Acceleration::biggs_andrews;
   double step = 0, square_before = 0, t = 1;
   for (std::int64_t k = 0; k < options.iterations; ++k) {
@@ -63,7 +65,8 @@ void richardson_lucy(Engine& engine, Spectrum spectrum, State& state, Rows domai
     const UpdateSums sums = state.sums();
     step = k > 0 && square_before > 0 ? std::clamp(sums.step_dot / square_before, 0.0, 1.0) : 0.0;
     square_before = sums.step;
-    if (options.goes_on && !options.goes_on(k + 1, sums.size > 0 ? std::sqrt(sums.change / sums.size) : 0.0)) return;
+    if (options.goes_on && !options.goes_on(k + 1, sums.size > 0 ? std::sqrt(sums.change / sums.size) : 0.0))
+      return;
   }
 }
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastdeblur import _isa
-from fastdeblur._checks import require_finite, require_nonnegative
 from fastdeblur._geometry import AxisMap, Frame
 from fastdeblur.backends import Plane, Spec
+from fastdeblur.ops import CHECKS
 
 _SUFFIX = {np.dtype(np.float32): "F32", np.dtype(np.float64): "F64"}
 _READABLE = "biuf"  # kinds whose items of at most 8 bytes the core reads as they are, but for float16
@@ -46,15 +46,18 @@ class NativePlan:
 
     def run(self, method: str, params: Any, planes: Sequence[Plane]) -> None:
         arguments = [
-            (_readable(p.image), p.out, p.psf, *(a if a is None else _readable(a) for a in (p.weights, p.init))) for p in planes
+            (
+                _readable(p.image),
+                p.out,
+                p.psf,
+                *(a if a is None else _readable(a) for a in (p.weights, p.init)),
+            )
+            for p in planes
         ]
         bad = getattr(self, f"_{method}")(params, planes, arguments)
         if bad is not None:
-            plane = planes[bad[0]]
-            used = None if plane.weights is None else plane.weights > 0
-            require_finite(plane.image, "image", used)
-            require_nonnegative(plane.image, "image", used)
-            raise AssertionError(f"the core refused an image for reason {bad[1]} that does not show")
+            CHECKS[method](planes[bad[0]], self._frame, self._dtype)
+            raise AssertionError(f"the core refused image {bad[0]} for a reason ({bad[1]}) that does not show")
 
     def _wiener(self, params: Any, planes: Sequence[Plane], arguments: list[Any]) -> Any:
         from fastdeblur.backends.numpy_ import NumpyOps
@@ -78,7 +81,12 @@ class NativePlan:
                 return bool(params.goes_on(planes[index], iteration, change, copied))
 
         return self._plan.richardson_lucy(
-            arguments, params.num_iter, params.acceleration, params.background, on_iteration is not None, on_iteration
+            arguments,
+            params.num_iter,
+            params.acceleration,
+            params.background,
+            on_iteration is not None,
+            on_iteration,
         )
 
 
@@ -129,6 +137,11 @@ def _as_tuples(maps: tuple[AxisMap, ...]) -> list[tuple[Any, ...]]:
 
 def _readable(array: NDArray[Any]) -> NDArray[Any]:
     """The array, or a copy where the core cannot read it as it lies."""
-    if array.flags.aligned and array.dtype.kind in _READABLE and array.dtype.itemsize <= 8 and array.dtype != np.float16:
+    if (
+        array.flags.aligned
+        and array.dtype.kind in _READABLE
+        and array.dtype.itemsize <= 8
+        and array.dtype != np.float16
+    ):
         return array
     return array.astype(np.float64 if array.dtype.itemsize > 8 else np.float32)

@@ -31,7 +31,9 @@ class NumpyOps:
     # between the frame and the grid
 
     def extend(self, image: Array, frame: Frame, boundary: str | None = None) -> Array:
-        grid = np.asarray(image, self.dtype, order="C")  # the last bits of a transform depend on the order of its axes
+        grid = np.asarray(
+            image, self.dtype, order="C"
+        )  # the last bits of a transform depend on the order of its axes
         for axis, m in enumerate(frame.maps(boundary)):
             if grid.shape[axis] == m.first.size:
                 continue
@@ -84,7 +86,9 @@ class NumpyOps:
 
     def transfer_power(self, transfer: Callable[..., Any], frame: Frame) -> Array:
         last = len(frame.grid) - 1
-        frequencies = [(np.fft.rfftfreq if axis == last else np.fft.fftfreq)(n) for axis, n in enumerate(frame.grid)]
+        frequencies = [
+            (np.fft.rfftfreq if axis == last else np.fft.fftfreq)(n) for axis, n in enumerate(frame.grid)
+        ]
         values = np.asarray(transfer(*np.ix_(*frequencies)))
         if values.dtype.kind not in "buifc":
             raise InvalidArgument(f"reg: expected the callable to return numbers, got dtype {values.dtype}")

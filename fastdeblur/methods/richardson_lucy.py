@@ -42,7 +42,12 @@ class Iteration:
     __slots__ = ("_estimate", "change", "iteration", "num_iter", "plane")
 
     def __init__(
-        self, iteration: int, num_iter: int, change: float, plane: tuple[int, ...], estimate: Callable[[], NDArray[Any]]
+        self,
+        iteration: int,
+        num_iter: int,
+        change: float,
+        plane: tuple[int, ...],
+        estimate: Callable[[], NDArray[Any]],
     ):
         self.iteration = iteration
         """Iterations done, from 1."""
@@ -150,7 +155,12 @@ def richardson_lucy(
     boundary = as_boundary(boundary, "richardson_lucy")
     as_count(num_iter, "num_iter")
     problem = Problem(
-        array.shape, psf, result_dtype(array.dtype), channel_axis=channel_axis, n_threads=n_threads, backend=backend
+        array.shape,
+        psf,
+        result_dtype(array.dtype),
+        channel_axis=channel_axis,
+        n_threads=n_threads,
+        backend=backend,
     )
     return run(
         problem,
@@ -175,7 +185,9 @@ class RichardsonLucyParams:
     tol: float  # 0: never stop by it
     callback: Callback | None
 
-    def goes_on(self, plane: Plane, iteration: int, change: float, estimate: Callable[[], NDArray[Any]]) -> bool:
+    def goes_on(
+        self, plane: Plane, iteration: int, change: float, estimate: Callable[[], NDArray[Any]]
+    ) -> bool:
         """Tell the callback, and say whether to go on."""
         if self.callback is not None:
             try:
@@ -211,7 +223,9 @@ def run(
         callback,
     )
     if out is None:
-        out = as_out(None, image.shape, problem.dtype)  # first: what cannot be held must not be looked through
+        out = as_out(
+            None, image.shape, problem.dtype
+        )  # first: what cannot be held must not be looked through
     mask = None if weights is None else _as_weights(weights, problem)
     start = None if init is None else _as_init(init, problem)
     result = as_out(out, image.shape, problem.dtype, image=image, weights=mask, init=start)
@@ -228,7 +242,9 @@ def _as_weights(weights: ArrayLike, problem: Problem) -> NDArray[Any]:
     array = as_real_array(weights, "weights")
     layout = problem.layout
     if array.shape not in (layout.shape, layout.spatial):
-        raise InvalidArgument(f"weights: expected shape {layout.shape} or {layout.spatial}, got {array.shape}")
+        raise InvalidArgument(
+            f"weights: expected shape {layout.shape} or {layout.spatial}, got {array.shape}"
+        )
     require_finite(array, "weights")
     require_nonnegative(array, "weights")
     space = tuple(range(-len(layout.spatial), 0))
@@ -249,15 +265,21 @@ def _as_init(init: ArrayLike, problem: Problem) -> NDArray[Any]:
     array = as_real_array(init, "init")
     if array.shape != problem.layout.shape:
         raise InvalidArgument(f"init: expected shape {problem.layout.shape}, got {array.shape}")
-    require_finite(array, "init", limit=float(np.finfo(problem.dtype).max) / math.prod(problem.layout.spatial))
+    require_finite(
+        array, "init", limit=float(np.finfo(problem.dtype).max) / math.prod(problem.layout.spatial)
+    )
     require_nonnegative(array, "init")
     return array.astype(problem.dtype, copy=False)
 
 
 def check(plane: Plane, frame: Frame, dtype: np.dtype[Any]) -> None:
     """What only a look at every pixel can tell."""
+    limit = float(np.finfo(dtype).max) / frame.pixels
+    with np.errstate(invalid="ignore"):
+        if float(plane.image.min()) >= 0 and float(plane.image.max()) <= limit:  # false for NaN
+            return  # without a mask to make
     used = None if plane.weights is None else plane.weights > 0
-    require_finite(plane.image, "image", used, limit=float(np.finfo(dtype).max) / frame.pixels)
+    require_finite(plane.image, "image", used, limit=limit)
     require_nonnegative(plane.image, "image", used)
 
 
@@ -279,7 +301,9 @@ def solve(params: RichardsonLucyParams, plane: Plane, otf: Any, frame: Frame, op
         observed = ops.extend(plane.weights, frame)
     elif not frame.fills_grid:
         observed = ops.extend(np.ones(frame.shape), frame)
-    y = ops.extend(data, frame)  # W y, weighted before the extension: a pixel left out must not fade into it as darkness
+    y = ops.extend(
+        data, frame
+    )  # W y, weighted before the extension: a pixel left out must not fade into it as darkness
     norm = None if observed is None else adjoint(observed)  # H^T 1 = 1 on a grid that is observed all over
     mean = frame_mean(data, plane.weights)
     floor = denominator_floor(mean, ops.dtype)
@@ -290,7 +314,9 @@ def solve(params: RichardsonLucyParams, plane: Plane, otf: Any, frame: Frame, op
     for k in range(1, params.num_iter + 1):
         ratio = ops.ratio(y, blur(z), params.background, floor)
         x_before, x = x, ops.scaled(z, adjoint(ratio), norm, SIGMA)
-        if not params.goes_on(plane, k, relative_change(ops, x, x_before), lambda x=x: np.array(ops.crop(x, frame))):
+        if not params.goes_on(
+            plane, k, relative_change(ops, x, x_before), lambda x=x: np.array(ops.crop(x, frame))
+        ):
             break
         if params.acceleration == "ogm":
             z = ops.momentum(x, x_before, z, *next(momentum), FLOOR)
@@ -314,7 +340,9 @@ def ogm_momentum() -> Iterator[tuple[float, float]]:
 def frame_mean(data: Any, weights: Any) -> float:
     """Mean over the frame by weight; the data have been multiplied by the weights."""
     total = float(np.sum(np.ascontiguousarray(data), dtype=np.float64))
-    return total / (data.size if weights is None else float(np.sum(np.ascontiguousarray(weights), dtype=np.float64)))
+    return total / (
+        data.size if weights is None else float(np.sum(np.ascontiguousarray(weights), dtype=np.float64))
+    )
 
 
 def denominator_floor(mean: float, dtype: Any) -> float:

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastdeblur._checks import as_number, as_out, as_real_array, names_memory_errors, require_finite, result_dtype
+from fastdeblur._checks import (
+    as_number,
+    as_out,
+    as_real_array,
+    names_memory_errors,
+    require_finite,
+    result_dtype,
+)
 from fastdeblur._geometry import Frame
 from fastdeblur._problem import Problem, as_boundary
 from fastdeblur.backends import Plane
@@ -86,7 +93,12 @@ def wiener(
     boundary = as_boundary(boundary, "wiener")
     balance = as_number(balance, "balance")
     problem = Problem(
-        array.shape, psf, result_dtype(array.dtype), channel_axis=channel_axis, n_threads=n_threads, backend=backend
+        array.shape,
+        psf,
+        result_dtype(array.dtype),
+        channel_axis=channel_axis,
+        n_threads=n_threads,
+        backend=backend,
     )
     return run(problem, array, balance, reg, boundary, out)
 
@@ -113,7 +125,9 @@ def run(
 def _params(problem: Problem, balance: float, reg: Any, boundary: str) -> WienerParams:
     if isinstance(reg, str):
         if reg not in ("laplacian", "identity"):
-            raise InvalidArgument(f"reg: expected 'laplacian', 'identity', a kernel or a transfer function, got {reg!r}")
+            raise InvalidArgument(
+                f"reg: expected 'laplacian', 'identity', a kernel or a transfer function, got {reg!r}"
+            )
         return WienerParams(balance, reg)
     if callable(reg):
         return WienerParams(balance, reg)

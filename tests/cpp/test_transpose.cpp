@@ -17,7 +17,8 @@ bool transposes() {
       const std::size_t at = static_cast<std::size_t>(i * (L + 5) + j);
       if (at >= out.size()) break;
       if (out[at] != (j < L ? T(j * L + i) : T(-1))) {
-        std::fprintf(stderr, "failed: %d lanes of %d bytes, element (%d, %d)\n", L, static_cast<int>(sizeof(T)), i, j);
+        std::fprintf(stderr, "failed: %d lanes of %d bytes, element (%d, %d)\n", L,
+                     static_cast<int>(sizeof(T)), i, j);
         return false;
       }
     }
@@ -27,7 +28,8 @@ bool transposes() {
 }  // namespace
 
 int main() {
-  const bool good = transposes<float, 1>() && transposes<float, 4>() && transposes<float, 8>() && transposes<float, 16>() &&
-                    transposes<double, 1>() && transposes<double, 2>() && transposes<double, 4>() && transposes<double, 8>();
+  const bool good = transposes<float, 1>() && transposes<float, 4>() && transposes<float, 8>() &&
+                    transposes<float, 16>() && transposes<double, 1>() && transposes<double, 2>() &&
+                    transposes<double, 4>() && transposes<double, 8>();
   return good ? 0 : 1;
 }
