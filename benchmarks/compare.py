@@ -87,7 +87,7 @@ def run_case(
 
 def run(quick: bool, only: str = "") -> Results:
     """Everything, or the cases whose name contains `only`."""
-    begin = time.monotonic()
+    begin, commit = time.monotonic(), machine.commit()
     if disturbed := machine.disturbance():
         _say(f"WARNING: not a quiet machine: {disturbed}")
     bandwidth = {"memory": machine.copy_bandwidth(1024), "cache": machine.copy_bandwidth(16)}
@@ -113,7 +113,7 @@ def run(quick: bool, only: str = "") -> Results:
     return {
         "schema": results_file.SCHEMA,
         "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
-        "commit": machine.commit(),
+        "commit": commit,
         "quick": quick,
         "quiet": not disturbed,
         "disturbed_after": machine.disturbance(),

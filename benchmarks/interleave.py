@@ -49,9 +49,7 @@ def once(call: Callable[[], object]) -> float:
 
 
 def race(ours: Callable[[], object], peer: Callable[[], object], budget: float, most: int = 20) -> Race:
-    """As many rounds as fit into about `budget` seconds, even, at least 4 (2 where a call takes more than a
-    quarter of it).
-    """
+    """As many rounds as fit into about `budget` seconds, even, at least 4 (2 where a call takes half of it)."""
     sides = (ours, peer)
     typical = []
     for call in sides:
@@ -60,7 +58,7 @@ def race(ours: Callable[[], object], peer: Callable[[], object], budget: float, 
     repeats = [max(1, round(SLOT / t)) for t in typical]
     slot = sum((r + (t < SLOW)) * t for r, t in zip(repeats, typical, strict=True))
     rounds = int(budget / slot) // 2 * 2
-    rounds = min(max(rounds, 2 if max(typical) > budget / 4 else 4), most)
+    rounds = min(max(rounds, 2 if max(typical) > budget / 2 else 4), most)
     times: tuple[list[float], list[float]] = ([], [])
     for k in range(rounds):
         for side in (0, 1) if k % 2 == 0 else (1, 0):

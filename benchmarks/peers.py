@@ -155,14 +155,10 @@ class Wiener:
         denominator = np.add.outer(rows, columns)
         denominator *= denominator
         denominator *= self.balance
-        part = np.square(otf.real)
-        denominator += part
-        np.square(otf.imag, out=part)
-        denominator += part
+        gain = np.conj(otf)
+        denominator += (otf * gain).real
         np.reciprocal(denominator, out=denominator)
-        gain = np.conj(otf, out=otf if self.otf is None else None)
-        gain.real *= denominator
-        gain.imag *= denominator
+        gain *= denominator
         return gain
 
     def __call__(self) -> np.ndarray:

@@ -306,8 +306,9 @@ def as_out(
 def _overlap(a: NDArray[Any], b: NDArray[Any]) -> bool:
     if not np.may_share_memory(a, b):
         return False
+    most: Any = 10_000  # steps; NumPy's types admit only its two symbolic values
     try:
-        return np.shares_memory(a, b, max_work=10_000)
+        return np.shares_memory(a, b, max_work=most)
     except (
         Exception
     ):  # numpy raises TooHardError, which moved between namespaces; undecided counts as overlapping

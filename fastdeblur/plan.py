@@ -228,7 +228,7 @@ def _as_shape(value: Any, name: str) -> tuple[int, ...]:
 
 def _as_dtype(value: Any) -> np.dtype[Any]:
     try:
-        dtype = np.dtype(value)
+        dtype: np.dtype[Any] = np.dtype(value)
     except (TypeError, ValueError):
         raise InvalidArgument(f"dtype: expected float32 or float64, got {value!r}") from None
     if value is None or dtype not in (np.dtype(np.float32), np.dtype(np.float64)):

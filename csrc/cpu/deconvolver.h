@@ -84,7 +84,7 @@ class CpuDeconvolver {
           std::atomic<bool> finite{true};
           auto source = [&](int64_t, const RowGroup& group, T* lanes, Scratch<T, L>& s) {
             reader.read(group, lanes, s.rows.data());
-            if (look_at<T, L>(lanes, plan_.grid.frame[2], limit_) != Bad::none)
+            if (has(look_at<T, L>(lanes, plan_.grid.frame[2], limit_), Bad::not_finite))
               finite.store(false, std::memory_order_relaxed);
           };
           // Checked before the first write to the result: NaN comes out of the forward transforms'

@@ -15,6 +15,10 @@
 #include <stdexcept>
 #include <vector>
 
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+
 #include "core/functors.h"
 #include "core/grid.h"
 #include "core/image.h"
@@ -172,22 +176,35 @@ class RowReader {
 // What an image is checked for as it is first read (flags); the caller names the pixel.
 enum class Bad : int { none = 0, not_finite = 1, negative = 2 };
 
+constexpr bool has(Bad found, Bad flag) { return (static_cast<int>(found) & static_cast<int>(flag)) != 0; }
+
 // Looks at n pixels of each lane: whether all are within +-limit (no NaN is), whether none is negative.
 template <class T, int L>
 Bad look_at(const T* lanes, int64_t n, T limit) {
-  T outside[L] = {}, lowest[L] = {};
-  for (int64_t x = 0; x < n; ++x)
-    for (int j = 0; j < L; ++j) {
-      const T y = lanes[x * L + j];
-      outside[j] = std::abs(y) <= limit ? outside[j] : T(1);
-      lowest[j] = y < lowest[j] ? y : lowest[j];
-    }
-  int bad = 0;
-  for (int j = 0; j < L; ++j) {
-    if (outside[j] != T(0)) bad |= static_cast<int>(Bad::not_finite);
-    if (lowest[j] < T(0)) bad |= static_cast<int>(Bad::negative);
+#if defined(__GNUC__)
+  using V = typename Register<T, L>::type;
+  using U = typename Register<T, L>::unaligned;
+  const V high = V{} + limit, zero{};
+  auto within = high == high, positive = within;
+  for (int64_t x = 0; x < n; ++x) {
+    const V y = *reinterpret_cast<const U*>(lanes + x * L);
+    within &= (y <= high) & (y >= -high);
+    positive &= y >= zero;
   }
-  return static_cast<Bad>(bad);
+  bool all_within = true, all_positive = true;
+  for (int j = 0; j < L; ++j) {
+    all_within = all_within && within[j];
+    all_positive = all_positive && positive[j];
+  }
+#else
+  bool all_within = true, all_positive = true;
+  for (int64_t i = 0; i < n * L; ++i) {
+    all_within = all_within && lanes[i] <= limit && lanes[i] >= -limit;
+    all_positive = all_positive && lanes[i] >= T(0);
+  }
+#endif
+  return static_cast<Bad>((all_within ? 0 : static_cast<int>(Bad::not_finite)) |
+                          (all_positive ? 0 : static_cast<int>(Bad::negative)));
 }
 
 // Writes the frame's part of lanes into an image.
@@ -340,17 +357,37 @@ class CpuEngine {
 
   Scratch<T, L>& scratch(int worker) { return scratch_[static_cast<std::size_t>(worker)]; }
 
+  // Writes L rows of a block past the caches: what will not be read again before it has left them need not be
+  // fetched before it is overwritten.
+  static void stream(const T* block, T* out) {
+#if defined(__AVX512F__)
+    for (int i = 0; i < 2 * L * L; i += 64 / static_cast<int>(sizeof(T)))
+      _mm512_stream_si512(reinterpret_cast<__m512i*>(out + i), _mm512_load_si512(block + i));
+#elif defined(__AVX__)
+    for (int i = 0; i < 2 * L * L; i += 32 / static_cast<int>(sizeof(T)))
+      _mm256_stream_si256(reinterpret_cast<__m256i*>(out + i),
+                          _mm256_load_si256(reinterpret_cast<const __m256i*>(block + i)));
+#else
+    std::memcpy(out, block, 2 * L * L * sizeof(T));
+#endif
+  }
+
   // Half spectrum of lanes, for rows that are stored elsewhere than in a spectrum (a kernel's). Row stride in
   // elements of 2 L.
-  void store_rows(const T* half_complex, int count, T* base, int64_t block_stride) const {
+  void store_rows(const T* half_complex, int count, T* base, int64_t block_stride,
+                  bool streaming = false) const {
     const int64_t nx = plan_.grid.full[2], nk = plan_.grid.half();
     for (int64_t b = 0; b < plan_.blocks; ++b) {
       T* out = base + b * block_stride;
       const bool inner = b > 0 && (b + 1) * L <= (nx + 1) / 2;
       if (inner && count == L) {
         const T* q = half_complex + (2 * b * L - 1) * L;
-        transpose_block<T, L>([&](int j) { return q + 2 * j * L; }, out, 2 * L);
-        transpose_block<T, L>([&](int j) { return q + (2 * j + 1) * L; }, out + L, 2 * L);
+        alignas(64) T block[L * 2 * L];
+        T* to = streaming ? block : out;
+        transpose_block<T, L>([&](int j) { return q + 2 * j * L; }, to, 2 * L);
+        transpose_block<T, L>([&](int j) { return q + (2 * j + 1) * L; }, to + L, 2 * L);
+        if constexpr (kMayStream)
+          if (streaming) stream(block, out);
         continue;
       }
       alignas(64) static constexpr T zeros[L] = {};
@@ -377,7 +414,10 @@ class CpuEngine {
   }
 
   void store(const RowGroup& group, const T* half_complex, T* spectrum) const {
-    store_rows(half_complex, group.count, spectrum + group.first * 2 * L, plan_.slab);
+    store_rows(half_complex, group.count, spectrum + group.first * 2 * L, plan_.slab, streaming_);
+#if defined(__AVX__)
+    if (streaming_) _mm_sfence();  // streaming stores are not ordered by the team's atomics
+#endif
   }
 
   void load(const RowGroup& group, const T* spectrum, T* half_complex) const {
@@ -449,9 +489,15 @@ class CpuEngine {
     if (done != data) std::memcpy(data, done, static_cast<std::size_t>(fft.length()) * 2 * L * sizeof(T));
   }
 
+  // A block of one lane is smaller than a register.
+  static constexpr bool kMayStream = L > 1;
+  // Spectra beyond this many bytes have left every cache when the next pass comes for them.
+  static constexpr int64_t kCached = int64_t(24) << 20;
+
   const Plan& plan_;
   Team& team_;
   std::vector<Scratch<T, L>>& scratch_;
+  const bool streaming_ = kMayStream && plan_.spectrum_size() * static_cast<int64_t>(sizeof(T)) > kCached;
 };
 
 }  // namespace fastdeblur

@@ -33,7 +33,7 @@ class Plane(NamedTuple):
     psf: int  # index into the plan's PSFs
     weights: NDArray[Any] | None = None
     init: NDArray[Any] | None = None
-    index: tuple[int, ...] = ()  # position among batch axes and channels
+    position: tuple[int, ...] = ()  # among batch axes and channels
 
 
 class Plan(Protocol):

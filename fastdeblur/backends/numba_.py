@@ -130,11 +130,13 @@ class NumbaOps(NumpyOps):
         self._workers = {"workers": min(n_threads or processors, processors)} if threaded else {}
 
     def rfft(self, image: Array) -> Array:
-        return self._fft.rfftn(image, **self._workers).astype(self.complex_dtype, copy=False)
+        result: Array = self._fft.rfftn(image, **self._workers).astype(self.complex_dtype, copy=False)
+        return result
 
     def irfft(self, spectrum: Array, frame: Frame) -> Array:
         axes = tuple(range(len(frame.grid)))
-        return self._fft.irfftn(spectrum, frame.grid, axes, **self._workers).astype(self.dtype, copy=False)
+        result: Array = self._fft.irfftn(spectrum, frame.grid, axes, **self._workers).astype(self.dtype, copy=False)
+        return result
 
     def multiply(self, a: Array, b: Array) -> Array:
         return self._filled("multiply", a, b)

@@ -74,7 +74,8 @@ class NumpyOps:
         return a * np.conj(b)
 
     def power(self, spectrum: Array) -> Array:
-        return spectrum.real**2 + spectrum.imag**2
+        result: Array = spectrum.real**2 + spectrum.imag**2
+        return result
 
     def laplacian_power(self, frame: Frame) -> Array:
         total = np.zeros([1] * len(frame.grid))
@@ -106,25 +107,30 @@ class NumpyOps:
         denominator = self.power(otf) + self.dtype.type(balance) * reg_power
         known = denominator > removed_power(self.dtype)
         gain = np.where(known, 1 / np.where(known, denominator, 1), 0).astype(self.dtype)
-        return spectrum * (np.conj(otf) * gain)
+        result: Array = spectrum * (np.conj(otf) * gain)
+        return result
 
     # pointwise, image
 
     def ratio(self, data: Array, model: Array, background: float, floor: float) -> Array:
-        return data / np.maximum(model + self.dtype.type(background), self.dtype.type(floor))
+        result: Array = data / np.maximum(model + self.dtype.type(background), self.dtype.type(floor))
+        return result
 
     def scaled(self, image: Array, factor: Array, norm: Array | None, sigma: float) -> Array:
         if norm is None:
-            return np.maximum(image * factor, 0)
+            result: Array = np.maximum(image * factor, 0)
+            return result
         reached = norm > sigma
         return np.where(reached, np.maximum(image * (factor / np.where(reached, norm, 1)), 0), image)
 
     def extrapolate(self, image: Array, previous: Array, step: float) -> Array:
-        return np.maximum(image + self.dtype.type(step) * (image - previous), 0)
+        result: Array = np.maximum(image + self.dtype.type(step) * (image - previous), 0)
+        return result
 
     def momentum(self, x: Array, x_before: Array, z: Array, a: float, b: float, floor: float) -> Array:
         t = self.dtype.type
-        return np.maximum(x + t(a) * (x - x_before) + t(b) * (x - z), t(floor) * x)
+        result: Array = np.maximum(x + t(a) * (x - x_before) + t(b) * (x - z), t(floor) * x)
+        return result
 
     def subtract(self, a: Array, b: Array) -> Array:
         return a - b

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,7 @@ def richardson_lucy(
         are a batch.
     psf : array, (w,), (h, w) or (d, h, w)
         Point-spread function, origin at ``shape // 2``, normalised here to sum 1. With ``channel_axis``, a PSF that has the same
-        axis with the same number of channels holds one PSF per channel.
+        axis, and as many channels along it, is read as one PSF per channel.
     num_iter : int >= 0
         Number of iterations.
     boundary : "unknown", "reflect", "edge", "zero" or "periodic"
@@ -111,7 +112,8 @@ def richardson_lucy(
     background : float >= 0
         Constant light that did not pass through the blur (camera offset, dark current), in the image's unit.
     weights : array, >= 0, shape of the image or of its spatial axes, optional
-        Trust per pixel: 0 leaves a dead, saturated or missing pixel out (it may then hold anything, NaN too). Only their ratios matter.
+        Trust per pixel: 0 leaves a dead, saturated or missing pixel out (it may then hold anything, NaN too). Only
+        their ratios matter.
     init : array, >= 0, shape of the image, optional
         First estimate, a former result say. A pixel that is 0 stays 0. Default: the mean of the image, everywhere.
     tol : float >= 0, optional
@@ -191,7 +193,7 @@ class RichardsonLucyParams:
         """Tell the callback, and say whether to go on."""
         if self.callback is not None:
             try:
-                if self.callback(Iteration(iteration, self.num_iter, change, plane.index, estimate)):
+                if self.callback(Iteration(iteration, self.num_iter, change, plane.position, estimate)):
                     return False
             except StopIteration:
                 return False
@@ -314,9 +316,8 @@ def solve(params: RichardsonLucyParams, plane: Plane, otf: Any, frame: Frame, op
     for k in range(1, params.num_iter + 1):
         ratio = ops.ratio(y, blur(z), params.background, floor)
         x_before, x = x, ops.scaled(z, adjoint(ratio), norm, SIGMA)
-        if not params.goes_on(
-            plane, k, relative_change(ops, x, x_before), lambda x=x: np.array(ops.crop(x, frame))
-        ):
+        estimate = partial(copied, ops.crop(x, frame))
+        if not params.goes_on(plane, k, relative_change(ops, x, x_before), estimate):
             break
         if params.acceleration == "ogm":
             z = ops.momentum(x, x_before, z, *next(momentum), FLOOR)
@@ -326,6 +327,10 @@ def solve(params: RichardsonLucyParams, plane: Plane, otf: Any, frame: Frame, op
         else:
             z = x
     return ops.crop(x, frame)
+
+
+def copied(image: Any) -> NDArray[Any]:
+    return np.array(image)
 
 
 def ogm_momentum() -> Iterator[tuple[float, float]]:

@@ -48,7 +48,7 @@ def wiener(
         axes as the PSF; further leading axes are a batch.
     psf : array, (w,), (h, w) or (d, h, w)
         Point-spread function, origin at ``shape // 2``, normalised here to sum 1. With ``channel_axis``, a PSF that has the same
-        axis with the same number of channels holds one PSF per channel.
+        axis, and as many channels along it, is read as one PSF per channel.
     balance : float >= 0
         Weight of the penalty against the data, in units of |H|^2 (1 at zero frequency): larger is smoother. With
         ``reg="identity"`` it is the noise-to-signal power ratio. With 0 the result is the inverse filter, and frequencies that
