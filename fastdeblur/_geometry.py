@@ -47,7 +47,7 @@ def good_size(n: int, *, real: bool) -> int:
     for prime in (2, 3, 5) if real else (2, 3, 5, 7, 11):
         for m in smooth:  # grows while it is walked: every product with one more factor of this prime
             if m * prime <= limit:
-                smooth.append(m * prime)
+                smooth.append(m * prime)  # noqa: PERF401
     return min((m for m in smooth if m >= n and not (real and m % 2)), key=lambda m: (cost(m), m))
 
 

@@ -57,7 +57,9 @@ class NativePlan:
         bad = getattr(self, f"_{method}")(params, planes, arguments)
         if bad is not None:
             CHECKS[method](planes[bad[0]], self._frame, self._dtype)
-            raise AssertionError(f"the core refused image {bad[0]} for a reason ({bad[1]}) that does not show")
+            raise AssertionError(
+                f"the core refused image {bad[0]} for a reason ({bad[1]}) that does not show"
+            )
 
     def _wiener(self, params: Any, planes: Sequence[Plane], arguments: list[Any]) -> Any:
         from fastdeblur.backends.numpy_ import NumpyOps

@@ -135,7 +135,9 @@ class NumbaOps(NumpyOps):
 
     def irfft(self, spectrum: Array, frame: Frame) -> Array:
         axes = tuple(range(len(frame.grid)))
-        result: Array = self._fft.irfftn(spectrum, frame.grid, axes, **self._workers).astype(self.dtype, copy=False)
+        result: Array = self._fft.irfftn(spectrum, frame.grid, axes, **self._workers).astype(
+            self.dtype, copy=False
+        )
         return result
 
     def multiply(self, a: Array, b: Array) -> Array:
