@@ -86,6 +86,9 @@ def normalised(psf: NDArray[np.float64]) -> NDArray[np.float64]:
     if not total > 0.0 or not math.isfinite(total):
         raise InvalidArgument(f"psf: expected a positive, finite sum, got {total:g}")
     psf = psf / total
+    mass = float(np.abs(psf).sum())
+    if not mass < 1e6:
+        raise InvalidArgument(f"psf: expected a sum that its values do not cancel in, got {total:g}")
     negative = -float(psf[psf < 0].sum())
     if negative > 0:
         warnings.warn(
@@ -183,8 +186,8 @@ def as_count(value: Any, name: str, *, minimum: int = 0) -> int:
         count = operator.index(value) if not isinstance(value, (bool, np.bool_)) else None
     except TypeError:
         count = None
-    if count is None or count < minimum:
-        raise InvalidArgument(f"{name}: expected an integer >= {minimum}, got {value!r}")
+    if count is None or not minimum <= count < 1 << 31:
+        raise InvalidArgument(f"{name}: expected an integer from {minimum} to {(1 << 31) - 1}, got {value!r}")
     return count
 
 
@@ -208,19 +211,25 @@ class Layout:
     @staticmethod
     def of(shape: tuple[int, ...], psf_shape: tuple[int, ...], channel_axis: Any) -> Layout:
         ndim = len(shape)
-        per_channel, psf_channel = False, 0
-        axis: int | None = None
-        if channel_axis is not None:
-            given = _as_axis(channel_axis, ndim)
-            axis = given % ndim
-            # Counted from the end, since a PSF has no batch axes; it has its own channel axis where the lengths agree.
-            psf_channel = axis - ndim + len(psf_shape)
-            # A matrix is one 2-D PSF wherever the image has two other axes: 3x3 on an RGB photograph, say.
-            may_hold_channels = len(psf_shape) > 2 or (len(psf_shape) == 2 and ndim == 2)
-            if may_hold_channels and psf_channel >= 0 and psf_shape[psf_channel] == shape[axis]:
-                per_channel = len(psf_shape) <= ndim
-            if per_channel and len(psf_shape) - 1 > MAX_NDIM:
-                raise InvalidArgument(f"psf: expected at most {MAX_NDIM} spatial axes, got shape {psf_shape}")
+        if ndim == 0:
+            raise InvalidArgument("image: expected at least one axis, got a scalar")
+        axis = None if channel_axis is None else _as_axis(channel_axis, ndim) % ndim
+        per_channel = axis is not None and len(psf_shape) == ndim
+        if axis is not None:
+            channels = shape[axis]
+            if per_channel and psf_shape[axis] != channels:
+                raise InvalidArgument(
+                    f"psf: expected {channels} PSFs along channel_axis={channel_axis}, as many as the image of shape "
+                    f"{shape} has channels, got shape {psf_shape}"
+                )
+            beside = (
+                axis - 1 if axis else 0
+            )  # where a PSF without the first batch axis would have its channels
+            if ndim == 4 and len(psf_shape) == 3 and psf_shape[beside] == channels and axis:
+                raise InvalidArgument(
+                    f"psf: shape {psf_shape} reads as one 3-D PSF and as {channels} 2-D ones for an image of shape {shape}; for "
+                    f"the former pass np.stack([psf] * {channels}, {axis}), for the latter psf[np.newaxis]"
+                )
         space = len(psf_shape) - per_channel
         others = tuple(n for a, n in enumerate(shape) if a != axis)
         if space > MAX_NDIM:
@@ -237,14 +246,15 @@ class Layout:
             )
         if 0 in shape:
             raise InvalidArgument(f"image: expected at least one pixel, got shape {shape}")
-        if axis is None and ndim == space + 1 and space > 1 and shape[-1] <= 4:
+        colour = ndim == space + 1 or (ndim > space and shape[-1] >= 3 and shape[-2] > 4)
+        if axis is None and space > 1 and shape[-1] <= 4 and colour:
             raise InvalidArgument(
                 f"image: shape {shape} with a PSF of {space} axes looks like channels in the last axis; pass channel_axis=-1 "
                 f"(or channel_axis=0 for a stack of images {shape[-1]} pixels wide)"
             )
         batch = others[: len(others) - space]
         planes = batch + ((shape[axis],) if axis is not None else ())
-        return Layout(shape, axis, others[len(others) - space :], planes, per_channel, psf_channel)
+        return Layout(shape, axis, others[len(others) - space :], planes, per_channel, axis or 0)
 
     def view(self, array: NDArray[Any]) -> NDArray[Any]:
         """An array of the image's shape as (*planes, *spatial), without a copy."""

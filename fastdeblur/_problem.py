@@ -76,6 +76,10 @@ class Problem:
                 f"{method}: the memory for an image of shape {self.layout.shape} cannot be allocated"
             ) from error
 
+    def forget_plans(self) -> None:
+        """Make them anew when they are next needed."""
+        self._plans.clear()
+
     def planes(
         self,
         image: NDArray[Any],

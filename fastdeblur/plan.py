@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fastdeblur._checks import Layout, as_choice, as_count, as_number, as_real_array, names_memory_errors
+from fastdeblur._checks import (
+    Layout,
+    as_choice,
+    as_count,
+    as_number,
+    as_real_array,
+    names_memory_errors,
+    result_dtype,
+)
 from fastdeblur._dispatch import choose
 from fastdeblur._geometry import Frame
 from fastdeblur._problem import Problem, as_boundary
@@ -28,7 +37,8 @@ _DEFAULT_BOUNDARY = {"wiener": "reflect", "richardson_lucy": "unknown"}
 class Deconvolver:
     """A plan for images of one shape and one PSF: FFT plans, transfer functions and scratch, made once and kept.
 
-    With ``out=`` given, a call after the first allocates nothing that grows with the image. Calls from several threads are safe;
+    With ``out=`` given, a call after the first allocates nothing that grows with the image (one of the plan's dtype; a kernel or
+    callable ``reg`` is evaluated in each call). Calls from several threads are safe;
     they take turns.
 
     Parameters
@@ -73,11 +83,13 @@ class Deconvolver:
             backend=backend,
             keep=True,
         )
-        self._problem.backend(
-            "wiener", self._boundary or "reflect"
-        )  # a backend that cannot is an error now, not later
+        # A backend that cannot, or a PSF that does not fit, is an error now, not later.
+        self._problem.backend("wiener", self._boundary or "reflect")
+        if self._boundary is not None:
+            self._problem.frame(self._boundary)
         self._lock = threading.RLock()
         self._busy = False
+        self._process = os.getpid()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -139,6 +151,11 @@ class Deconvolver:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """One call at a time: the scratch is shared. A callback that comes back in here would wait for itself."""
+        if (
+            self._process != os.getpid()
+        ):  # forked, perhaps while another thread was in here: its locks are lost
+            self._problem.forget_plans()
+            self._lock, self._busy, self._process = threading.RLock(), False, os.getpid()
         with self._lock:
             if self._busy:
                 raise InvalidArgument(
@@ -196,8 +213,10 @@ def estimate_memory(
     """
     as_choice(method, "method", ("wiener", "richardson_lucy"))
     boundary = as_boundary(_DEFAULT_BOUNDARY[method] if boundary is None else boundary, method)
-    layout = Layout.of(_as_shape(shape, "shape"), _as_shape(psf_shape, "psf_shape"), channel_axis)
-    psf_space = list(psf_shape)
+    psf_space = list(_as_shape(psf_shape, "psf_shape"))
+    if not psf_space:
+        raise InvalidArgument("psf_shape: expected at least one axis, got ()")
+    layout = Layout.of(_as_shape(shape, "shape"), tuple(psf_space), channel_axis)
     psfs = psf_space.pop(layout.psf_channel_axis) if layout.psf_per_channel else 1
     try:
         given = np.dtype(dtype)
@@ -205,7 +224,7 @@ def estimate_memory(
         raise InvalidArgument(f"dtype: expected a real numeric dtype, got {dtype!r}") from error
     if dtype is None or given.kind not in "buif":
         raise InvalidArgument(f"dtype: expected a real numeric dtype, got {dtype!r}")
-    real = np.dtype(np.float64 if given.kind == "f" and given.itemsize >= 8 else np.float32)
+    real = result_dtype(given)
     frame = Frame.of(layout.spatial, tuple(psf_space), boundary)
     chosen = choose(backend, Spec(method, len(psf_space), real, boundary))
     options = {

@@ -6,10 +6,12 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
+#include <stdexcept>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <variant>
 
@@ -109,6 +111,24 @@ inline Acceleration as_acceleration(const std::string& name) {
                                    : Acceleration::none;
 }
 
+// Lets Ctrl-C through, every 50 ms: taking the GIL after every tiny image would cost more than the image.
+// Only the thread that entered the call can hear a signal, so that the others do nothing.
+class Poll {
+ public:
+  void operator()() {
+    if (std::this_thread::get_id() != caller_) return;
+    const auto now = std::chrono::steady_clock::now();
+    if (now - looked_ < std::chrono::milliseconds(50)) return;
+    looked_ = now;
+    const py::gil_scoped_acquire acquire;
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  }
+
+ private:
+  const std::thread::id caller_ = std::this_thread::get_id();
+  std::chrono::steady_clock::time_point looked_ = std::chrono::steady_clock::now();
+};
+
 // The deconvolver that fits the number of axes: signals have nothing to fill the lanes with.
 template <class T>
 class Deconvolver {
@@ -119,9 +139,9 @@ class Deconvolver {
   Deconvolver(Problem<T> problem, bool one_axis) {
     const py::gil_scoped_release release;
     if (one_axis) {
-      implementation_ = std::make_unique<Narrow>(std::move(problem));
+      implementation_.template emplace<1>(std::make_unique<Narrow>(std::move(problem)));
     } else {
-      implementation_ = std::make_unique<Wide>(std::move(problem));
+      implementation_.template emplace<0>(std::make_unique<Wide>(std::move(problem)));
     }
   }
 
@@ -136,7 +156,8 @@ class Deconvolver {
                                        : WienerOptions<T>::power;
     if (!power.is_none())
       options.power_values = static_cast<const T*>(py::reinterpret_borrow<py::array>(power).data());
-    return run([&](auto& d) { d.wiener(views, options); });
+    Poll poll;
+    return run([&](auto& d) { d.wiener(views, options, std::ref(poll)); });
   }
 
   // on_iteration(plane, iteration, change, estimate) -> bool, estimate(out) fills an array; or None.
@@ -148,34 +169,34 @@ class Deconvolver {
     options.iterations = iterations;
     options.acceleration = as_acceleration(acceleration);
     options.background = background;
-    using Clock = std::chrono::steady_clock;
-    std::atomic<Clock::rep> looked{Clock::now().time_since_epoch().count()};
+    Poll poll;
     Progress<T> progress;
     if (!on_iteration.is_none()) {
       progress = [&](int64_t plane, int64_t done, double change,
                      const std::function<void(MutableImageView<T>)>& estimate) {
         const py::gil_scoped_acquire acquire;
         if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-        const py::cpp_function copy([&estimate](const py::object& out) {
+        // The estimate lives as long as this call; a callback may keep the function for longer.
+        const auto live = std::make_shared<const std::function<void(MutableImageView<T>)>*>(&estimate);
+        struct Expire {
+          std::shared_ptr<const std::function<void(MutableImageView<T>)>*> live;
+          ~Expire() { *live = nullptr; }
+        } expire{live};
+        const py::cpp_function copy([live](const py::object& out) {
+          if (!*live) throw std::runtime_error("estimate: its iteration is over");
           const auto target = mutable_view<T>(out);
           const py::gil_scoped_release release;
-          estimate(target);
+          (**live)(target);
         });
         return on_iteration(plane, done, change, copy).template cast<bool>();
       };
     } else {
-      // Nobody listens, but Ctrl-C must be heard; taking the GIL after every iteration of a tiny image would
-      // cost more than it.
-      options.goes_on = [&looked](int64_t, double) {
-        const auto now = Clock::now().time_since_epoch();
-        if (now - Clock::duration(looked.load()) < std::chrono::milliseconds(50)) return true;
-        looked.store(now.count());
-        const py::gil_scoped_acquire acquire;
-        if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+      options.goes_on = [&](int64_t, double) {
+        poll();
         return true;
       };
     }
-    return run([&](auto& d) { d.richardson_lucy(views, options, measured, progress); });
+    return run([&](auto& d) { d.richardson_lucy(views, options, measured, progress, std::ref(poll)); });
   }
 
  private:

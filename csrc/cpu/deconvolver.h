@@ -6,7 +6,6 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
-#include <string>
 #include <vector>
 
 #include "cpu/engine.h"
@@ -70,12 +69,15 @@ class CpuDeconvolver {
     laplacian_ = laplacian(plan_);
   }
 
-  void wiener(const std::vector<PlaneView<T>>& planes, const WienerOptions<T>& options) {
+  // poll: called now and then on the calling thread; may throw.
+  void wiener(
+      const std::vector<PlaneView<T>>& planes, const WienerOptions<T>& options,
+      const std::function<void()>& poll = [] {}) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const bool store = problem_.keep || static_cast<int64_t>(planes.size()) > problem_.psf_count;
     if (planes.size() > 1) look_at_all(planes, false);
     over_planes(
-        planes, store, false,
+        planes, store, false, poll,
         [&](Work& work, CpuEngine<T, L>& engine, int64_t index, const PlaneView<T>& plane) {
           const Rows occupied = problem_.dark_outside ? Rows::frame : Rows::all;
           const RowReader<T, L> reader(plan_, plane.image, problem_.data_maps);
@@ -108,12 +110,13 @@ class CpuDeconvolver {
         });
   }
 
-  void richardson_lucy(const std::vector<PlaneView<T>>& planes, const RichardsonLucyOptions& options,
-                       bool measured, const Progress<T>& progress) {
+  void richardson_lucy(
+      const std::vector<PlaneView<T>>& planes, const RichardsonLucyOptions& options, bool measured,
+      const Progress<T>& progress, const std::function<void()>& poll = [] {}) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const bool in_turn = static_cast<bool>(progress);
     if (planes.size() > 1) look_at_all(planes, true);
-    over_planes(planes, true, in_turn,
+    over_planes(planes, true, in_turn, poll,
                 [&](Work& work, CpuEngine<T, L>& engine, int64_t index, const PlaneView<T>& plane) {
                   const Rows domain = problem_.dark_outside ? Rows::frame : Rows::all;
                   const Rows observed = problem_.extended ? Rows::all : Rows::frame;
@@ -149,7 +152,7 @@ class CpuDeconvolver {
                       bool weights, bool many_planes) {
     const GridPlan<T, L> plan(problem.grid);
     const double spectrum = static_cast<double>(plan.spectrum_size());
-    const int threads = team_size(problem.threads);
+    const int threads = problem.grid.rows() == 1 ? 1 : team_size(problem.threads);
     const double line = static_cast<double>(problem.grid.full[2]) * L;
     const auto& shape = problem.psf_shape;
     const int64_t kernel_rows =
@@ -230,10 +233,12 @@ class CpuDeconvolver {
   static constexpr double kSmall = 1 << 15;
 
   template <class F>
-  void over_planes(const std::vector<PlaneView<T>>& planes, bool store, bool in_turn, F f) {
+  void over_planes(const std::vector<PlaneView<T>>& planes, bool store, bool in_turn,
+                   const std::function<void()>& poll, F f) {
     const bool small = problem_.grid.pixels() < kSmall;
     const bool side_by_side = small && planes.size() > 1 && threads_ > 1 && !in_turn;
-    const int threads = small && !side_by_side ? 1 : threads_;
+    // A lone row has one chunk a pass.
+    const int threads = (small || problem_.grid.rows() == 1) && !side_by_side ? 1 : threads_;
     const std::size_t works = side_by_side ? static_cast<std::size_t>(threads) : 1;
     if (works_.size() < works) works_.resize(works);
     Team::run(threads, [&](Team& team) {
@@ -243,10 +248,14 @@ class CpuDeconvolver {
       prepare_otfs(engine, planes, store);
       const int64_t count = static_cast<int64_t>(planes.size());
       if (!side_by_side) {
-        for (int64_t i = 0; i < count; ++i) f(works_[0], engine, i, planes[static_cast<std::size_t>(i)]);
+        for (int64_t i = 0; i < count; ++i) {
+          f(works_[0], engine, i, planes[static_cast<std::size_t>(i)]);
+          poll();
+        }
         return;
       }
       team.parallel_for(count, [&](int64_t i, int worker) {
+        poll();
         Team::run(1, [&](Team& alone) {
           Work& work = works_[static_cast<std::size_t>(worker)];
           CpuEngine<T, L> own(plan_, alone, work.scratch);

@@ -12,7 +12,6 @@
 #include <functional>
 #include <limits>
 #include <memory>
-#include <stdexcept>
 #include <vector>
 
 #if defined(__AVX__)
@@ -55,9 +54,9 @@ struct GridPlan {
   // Slabs start an odd number of cache lines apart: rows passes write one piece into every slab, and with
   // power-of-two distances all the pieces would fall into the same cache set.
   static int64_t slab_size(const Grid& g) {
+    if (L == 1) return g.rows() * 2;  // nothing is aligned, and padding would multiply a signal's memory
     constexpr int64_t line = 64 / static_cast<int64_t>(sizeof(T));
-    // L rows more, so that a group's whole block can be stored where its last rows lie beyond the grid.
-    const int64_t size = (g.rows() + L) * 2 * L;
+    const int64_t size = g.rows() * 2 * L;
     const int64_t lines = (size + line - 1) / line;
     // A multiple of the register size and an odd multiple of it.
     constexpr int64_t unit = 2 * L > line ? 2 * L / line : 1;
@@ -181,7 +180,7 @@ constexpr bool has(Bad found, Bad flag) { return (static_cast<int>(found) & stat
 // Looks at n pixels of each lane: whether all are within +-limit (no NaN is), whether none is negative.
 template <class T, int L>
 Bad look_at(const T* lanes, int64_t n, T limit) {
-#if defined(__GNUC__)
+#if defined(FASTDEBLUR_VECTOR_EXTENSIONS)
   using V = typename Register<T, L>::type;
   using U = typename Register<T, L>::unaligned;
   const V high = V{} + limit, zero{};
@@ -308,11 +307,21 @@ class CpuEngine {
   // L | im L].
   template <class Prepare, class F>
   void columns(T* spectrum, Rows in, Rows out, Prepare&& prepare, F&& f) {
-    team_.parallel_for(plan_.blocks, [&](int64_t block, int worker) {
+    each_block([&](int64_t block, int worker) {
       Scratch<T, L>& s = scratch_[static_cast<std::size_t>(worker)];
       const auto filter = prepare(block, s);
       transform_slab(spectrum + block * plan_.slab, in, out, s,
                      [&](int64_t m, T* column) { f(filter, m, column); });
+    });
+  }
+
+  // f(block, worker) for every block of columns; small ones are handed out several at a time.
+  template <class F>
+  void each_block(F&& f) {
+    const int64_t run = std::max<int64_t>(1, 4096 / plan_.slab);
+    team_.parallel_for((plan_.blocks + run - 1) / run, [&](int64_t k, int worker) {
+      const int64_t end = std::min(plan_.blocks, (k + 1) * run);
+      for (int64_t block = k * run; block < end; ++block) f(block, worker);
     });
   }
 
@@ -420,21 +429,25 @@ class CpuEngine {
 #endif
   }
 
+  // Lanes without a row of their own are 0: the rows after the group's are another thread's to write, or
+  // nobody's.
   void load(const RowGroup& group, const T* spectrum, T* half_complex) const {
     const int64_t nx = plan_.grid.full[2], nk = plan_.grid.half();
+    alignas(64) static constexpr T zeros[2 * L] = {};
     const T* base = spectrum + group.first * 2 * L;
     for (int64_t b = 0; b < plan_.blocks; ++b) {
       const T* in = base + b * plan_.slab;
       const bool inner = b > 0 && (b + 1) * L <= (nx + 1) / 2;
-      if (inner) {
+      if (inner && group.count == L) {
         T* q = half_complex + (2 * b * L - 1) * L;
         transpose_block<T, L>([&](int j) { return in + j * 2 * L; }, q, 2 * L);
         transpose_block<T, L>([&](int j) { return in + j * 2 * L + L; }, q + L, 2 * L);
         continue;
       }
       T re[L * L], im[L * L];
-      transpose_block<T, L>([&](int j) { return in + j * 2 * L; }, re, L);
-      transpose_block<T, L>([&](int j) { return in + j * 2 * L + L; }, im, L);
+      auto row = [&](int j) { return j < group.count ? in + j * 2 * L : zeros; };
+      transpose_block<T, L>([&](int j) { return row(j); }, re, L);
+      transpose_block<T, L>([&](int j) { return row(j) + L; }, im, L);
       for (int j = 0; j < L; ++j) {
         const int64_t k = b * L + j;
         if (k >= nk) break;
@@ -446,9 +459,6 @@ class CpuEngine {
         if (2 * k != nx) std::memcpy(half_complex + 2 * k * L, im + j * L, L * sizeof(T));
       }
     }
-    // Lanes without a row of their own have read a neighbour's, or memory that nobody wrote.
-    for (int j = group.count; j < L; ++j)
-      for (int64_t x = 0; x < nx; ++x) half_complex[x * L + j] = T(0);
   }
 
   template <class F>

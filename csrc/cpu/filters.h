@@ -69,7 +69,7 @@ class Otf {
   void store(CpuEngine<T, L>& engine) {
     if (stored_.size()) return;
     Buffer<T> all(plan_->blocks * plan_->slab);
-    engine.each(plan_->blocks, [&](int64_t block, int worker) {
+    engine.each_block([&](int64_t block, int worker) {
       engine.otf_slab(kernel_, block, all.data() + block * plan_->slab, engine.scratch(worker));
     });
     stored_ = std::move(all);

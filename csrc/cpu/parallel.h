@@ -71,7 +71,7 @@ inline int default_threads() {
 // The size of the team that a call gets. A thread costs scratch and a stack, and OpenMP ends the process
 // where the system refuses one, so that absurd requests are cut.
 inline int team_size(int n_threads) {
-  if (n_threads <= 0) return default_threads();
+  if (n_threads <= 0) n_threads = default_threads();
   const int most = std::max(64, 4 * static_cast<int>(std::thread::hardware_concurrency()));
   return std::min(n_threads, most);
 }

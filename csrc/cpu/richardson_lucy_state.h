@@ -236,6 +236,8 @@ class RichardsonLucyState {
     T* __restrict x = at(buffers_.x, k);
     T* __restrict z = A == Acceleration::none ? nullptr : at(buffers_.z, k);
     T* __restrict g = A == Acceleration::biggs_andrews ? at(buffers_.g, k) : nullptr;
+    // Only ratios of the sums are used: in units of the first level they neither overflow nor vanish.
+    const T unit = level_ > T(0) ? T(1) / level_ : T(1);
     UpdateSums sums;
     for (int64_t run = 0; run < n_; run += kRun) {
       T change[L] = {}, size[L] = {}, step[L] = {}, dot[L] = {};
@@ -250,15 +252,16 @@ class RichardsonLucyState {
           if constexpr (A == Acceleration::none) lanes[at] = now;
           if constexpr (A == Acceleration::ogm) lanes[at] = z[at] = momentum(now, old, start);
           if constexpr (A == Acceleration::biggs_andrews) {
-            const T moved = now - start;
+            const T moved = (now - start) * unit;
             step[j] += moved * moved;
             dot[j] += moved * g[at];
             g[at] = moved;
             z[at] = old;
           }
           if constexpr (Measured) {
-            change[j] += (now - old) * (now - old);
-            size[j] += now * now;
+            const T changed = (now - old) * unit, sized = now * unit;
+            change[j] += changed * changed;
+            size[j] += sized * sized;
           }
         }
       }

@@ -6,7 +6,14 @@
 
 namespace fastdeblur {
 
-#if defined(__GNUC__) || defined(__clang__)
+// Shuffles of vector extensions: clang, and GCC from 12 on.
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define FASTDEBLUR_VECTOR_EXTENSIONS 1
+#endif
+#endif
+
+#if defined(FASTDEBLUR_VECTOR_EXTENSIONS)
 
 template <class T, int L>
 struct Register {

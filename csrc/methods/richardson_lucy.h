@@ -63,7 +63,8 @@ void richardson_lucy(Engine& engine, Spectrum spectrum, State& state, Rows domai
       engine.rows(spectrum, domain, update);
     }
     const UpdateSums sums = state.sums();
-    step = k > 0 && square_before > 0 ? std::clamp(sums.step_dot / square_before, 0.0, 1.0) : 0.0;
+    const double ratio = k > 0 && square_before > 0 ? sums.step_dot / square_before : 0.0;
+    step = std::isfinite(ratio) ? std::clamp(ratio, 0.0, 1.0) : 0.0;
     square_before = sums.step;
     if (options.goes_on && !options.goes_on(k + 1, sums.size > 0 ? std::sqrt(sums.change / sums.size) : 0.0))
       return;

@@ -108,6 +108,8 @@ class NativeBackend:
         return NativePlan(_isa.load_core(), frame, psfs, n_threads, keep)
 
     def memory(self, method: str, frame: Frame, dtype: np.dtype[Any], options: dict[str, Any]) -> int:
+        if frame.pixels > 1 << 40:  # no machine's; the core counts groups of rows one by one
+            return 4 * frame.pixels * dtype.itemsize
         count = getattr(_isa.load_core(), f"bytes{_SUFFIX[dtype]}")
         return int(
             count(

@@ -137,9 +137,6 @@ class NumpyOps:
 
     # reductions
 
-    def total(self, image: Array) -> float:
-        return float(np.sum(image, dtype=np.float64))
-
     def dot(self, a: Array, b: Array) -> float:
         return float(np.einsum("i,i->", a.ravel(), b.ravel(), dtype=np.float64, casting="same_kind"))
 

@@ -97,8 +97,8 @@ def richardson_lucy(
         Blurred image in linear light, >= 0, any real dtype, any unit. It has as many spatial axes as the PSF; further leading axes
         are a batch.
     psf : array, (w,), (h, w) or (d, h, w)
-        Point-spread function, origin at ``shape // 2``, normalised here to sum 1. With ``channel_axis``, a PSF that has the same
-        axis, and as many channels along it, is read as one PSF per channel.
+        Point-spread function, origin at ``shape // 2``, normalised here to sum 1. With ``channel_axis``, a PSF with as many
+        axes as the image holds one PSF per channel along that axis.
     num_iter : int >= 0
         Number of iterations.
     boundary : "unknown", "reflect", "edge", "zero" or "periodic"
@@ -229,7 +229,7 @@ def run(
             None, image.shape, problem.dtype
         )  # first: what cannot be held must not be looked through
     mask = None if weights is None else _as_weights(weights, problem)
-    start = None if init is None else _as_init(init, problem)
+    start = None if init is None else _as_init(init, problem, problem.frame(boundary).pixels)
     result = as_out(out, image.shape, problem.dtype, image=image, weights=mask, init=start)
     options = {"acceleration": params.acceleration, "weights": mask is not None}
     problem.run("richardson_lucy", boundary, params, problem.planes(image, result, mask, start), options)
@@ -263,13 +263,11 @@ def _as_weights(weights: ArrayLike, problem: Problem) -> NDArray[Any]:
     return scaled
 
 
-def _as_init(init: ArrayLike, problem: Problem) -> NDArray[Any]:
+def _as_init(init: ArrayLike, problem: Problem, grid_pixels: int) -> NDArray[Any]:
     array = as_real_array(init, "init")
     if array.shape != problem.layout.shape:
         raise InvalidArgument(f"init: expected shape {problem.layout.shape}, got {array.shape}")
-    require_finite(
-        array, "init", limit=float(np.finfo(problem.dtype).max) / math.prod(problem.layout.spatial)
-    )
+    require_finite(array, "init", limit=float(np.finfo(problem.dtype).max) / grid_pixels)
     require_nonnegative(array, "init")
     return array.astype(problem.dtype, copy=False)
 

@@ -47,8 +47,8 @@ def wiener(
         Blurred image in linear light, any real dtype, any value range (nothing is rescaled or clipped). It has as many spatial
         axes as the PSF; further leading axes are a batch.
     psf : array, (w,), (h, w) or (d, h, w)
-        Point-spread function, origin at ``shape // 2``, normalised here to sum 1. With ``channel_axis``, a PSF that has the same
-        axis, and as many channels along it, is read as one PSF per channel.
+        Point-spread function, origin at ``shape // 2``, normalised here to sum 1. With ``channel_axis``, a PSF with as many
+        axes as the image holds one PSF per channel along that axis.
     balance : float >= 0
         Weight of the penalty against the data, in units of |H|^2 (1 at zero frequency): larger is smoother. With
         ``reg="identity"`` it is the noise-to-signal power ratio. With 0 the result is the inverse filter, and frequencies that
@@ -151,7 +151,7 @@ def _params(problem: Problem, balance: float, reg: Any, boundary: str) -> Wiener
     kernel = as_real_array(array, "reg")
     if kernel.ndim != space or kernel.size == 0:
         raise InvalidArgument(f"reg: expected a kernel with {space} axes, got shape {kernel.shape}")
-    require_finite(kernel, "reg")
+    require_finite(kernel, "reg", limit=float(np.finfo(problem.dtype).max) ** 0.5 / kernel.size)
     return WienerParams(balance, kernel.astype(problem.dtype))
 
 
