@@ -186,8 +186,10 @@ def as_count(value: Any, name: str, *, minimum: int = 0) -> int:
         count = operator.index(value) if not isinstance(value, (bool, np.bool_)) else None
     except TypeError:
         count = None
-    if count is None or not minimum <= count < 1 << 31:
-        raise InvalidArgument(f"{name}: expected an integer from {minimum} to {(1 << 31) - 1}, got {value!r}")
+    if count is None or count < minimum:
+        raise InvalidArgument(f"{name}: expected an integer >= {minimum}, got {value!r}")
+    if count >= 1 << 31:
+        raise InvalidArgument(f"{name}: expected an integer < 2**31, got {value!r}")
     return count
 
 

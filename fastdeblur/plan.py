@@ -214,8 +214,6 @@ def estimate_memory(
     as_choice(method, "method", ("wiener", "richardson_lucy"))
     boundary = as_boundary(_DEFAULT_BOUNDARY[method] if boundary is None else boundary, method)
     psf_space = list(_as_shape(psf_shape, "psf_shape"))
-    if not psf_space:
-        raise InvalidArgument("psf_shape: expected at least one axis, got ()")
     layout = Layout.of(_as_shape(shape, "shape"), tuple(psf_space), channel_axis)
     psfs = psf_space.pop(layout.psf_channel_axis) if layout.psf_per_channel else 1
     try:
@@ -242,6 +240,8 @@ def _as_shape(value: Any, name: str) -> tuple[int, ...]:
         shape = tuple(value)
     except TypeError:
         raise InvalidArgument(f"{name}: expected a tuple of integers, got {value!r}") from None
+    if not shape:
+        raise InvalidArgument(f"{name}: expected at least one axis, got ()")
     return tuple(as_count(n, name, minimum=1) for n in shape)
 
 

@@ -303,7 +303,46 @@ def test_psf_of_more_axes_than_the_image_has_besides_its_channels(backend):
         "channel_axis": -1,
         "backend": backend,
     }
-    expect(fastdeblur.wiener, arguments, "psf", r"at most 2 axes .*channel_axis=-1, got shape \(5, 5, 5\)")
+    rule = r"expected 3 PSFs along channel_axis=-1.*got shape \(5, 5, 5\)"
+    expect(fastdeblur.wiener, arguments, "psf", rule)
+
+
+def test_a_psf_that_reads_two_ways_is_asked_about(backend):
+    arguments = {
+        "image": np.ones((4, 8, 8, 3)),
+        "psf": np.ones((3, 3, 3)),
+        "balance": 0.1,
+        "channel_axis": -1,
+        "backend": backend,
+    }
+    expect(fastdeblur.wiener, arguments, "psf", r"one 3-D PSF and as 3 2-D ones.*np.stack")
+
+
+def test_a_psf_that_cancels_itself(backend):
+    arguments = {"image": IMAGE, "psf": [[1e30, -1e30, 1e-10]], "balance": 0.1, "backend": backend}
+    expect(fastdeblur.wiener, arguments, "psf", "cancel")
+
+
+def test_a_film_without_channel_axis_is_asked_about(backend):
+    arguments = {"image": np.ones((2, 20, 30, 3)), "psf": PSF, "balance": 0.1, "backend": backend}
+    expect(fastdeblur.wiener, arguments, "image", "channel_axis=-1")
+
+
+def test_an_estimate_asked_for_too_late(backend):
+    kept = []
+    fastdeblur.richardson_lucy(IMAGE, PSF, 2, callback=kept.append, backend=backend)
+    if backend == "native":  # the others keep a copy of each
+        with pytest.raises(RuntimeError, match="its iteration is over"):
+            kept[0].estimate()
+
+
+@pytest.mark.parametrize("unit", [1e20, 1e-23])
+def test_acceleration_does_not_depend_on_the_unit(backend, unit):
+    image = (np.arange(20 * 30).reshape(20, 30) % 7 + 1).astype(np.float32)
+    options = {"acceleration": "biggs-andrews", "backend": backend}
+    plain = fastdeblur.richardson_lucy(image, PSF, 6, **options)
+    scaled = fastdeblur.richardson_lucy(image * np.float32(unit), PSF, 6, **options) / np.float32(unit)
+    np.testing.assert_allclose(scaled, plain, rtol=2e-3)
 
 
 def test_a_colour_image_without_channel_axis_is_asked_about(backend):
@@ -411,7 +450,7 @@ def test_a_plan_whose_memory_cannot_be_had(backend):
         ({"shape": (20, -3)}, "shape", "an integer >= 1, got -3"),
         ({"shape": (20.0, 30)}, "shape", "an integer >= 1, got 20.0"),
         ({"shape": "20x30"}, "shape", "an integer >= 1, got '2'"),
-        ({"shape": ()}, "psf", "at most 0 axes"),
+        ({"shape": ()}, "shape", "at least one axis"),
         ({"psf": np.zeros((3, 3))}, "psf", "positive, finite sum, got 0"),
         ({"psf": np.ones((3, 3, 3))}, "psf", "at most 2 axes"),
         ({"dtype": "float16"}, "dtype", "float32 or float64, got float16"),

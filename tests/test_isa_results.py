@@ -43,6 +43,7 @@ def test_same_results_at_every_level(native, level, tmp_path):
     file = tmp_path / "results.npz"
     subprocess.run(
         [sys.executable, "-c", CODE, str(Path(__file__).parent), str(file), *NAMES],
+        cwd=Path(__file__).parent,  # not the root, whose source tree would hide an installed package
         env={**os.environ, "FASTDEBLUR_ISA": level},
         check=True,
         timeout=300,

@@ -119,6 +119,7 @@ def test_optional_packages_are_imported_late(path):
 def loaded_after(code):
     result = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"],
+        cwd=Path(__file__).parent,  # not the root, whose source tree would hide an installed package
         capture_output=True,
         text=True,
         check=True,

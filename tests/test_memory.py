@@ -120,6 +120,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="
 def measured(situation, dtype):
     result = subprocess.run(
         [sys.executable, "-c", MEASURE, str(Path(__file__).parent), repr(situation), dtype],
+        cwd=Path(__file__).parent,  # not the root, whose source tree would hide an installed package
         env={**os.environ, "MALLOC_TRIM_THRESHOLD_": "0"},
         capture_output=True,
         text=True,
@@ -250,6 +251,7 @@ print(status("VmRSS:") - before, status("VmHWM:") - high)
 def test_native_memory_is_steady_over_many_calls(native):
     result = subprocess.run(
         [sys.executable, "-c", REPEAT, str(Path(__file__).parent)],
+        cwd=Path(__file__).parent,  # not the root, whose source tree would hide an installed package
         capture_output=True,
         text=True,
         check=True,

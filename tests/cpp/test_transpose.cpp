@@ -1,4 +1,10 @@
 // The register transposes of every lane count, those of wider registers than this processor's included.
+// Registers wider than the processor's are passed differently; nothing here is passed to code compiled
+// otherwise.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wpsabi"
+#endif
+
 #include <cstdio>
 #include <vector>
 
