@@ -188,9 +188,12 @@ def as_count(value: Any, name: str, *, minimum: int = 0) -> int:
         count = None
     if count is None or count < minimum:
         raise InvalidArgument(f"{name}: expected an integer >= {minimum}, got {value!r}")
-    if count >= 1 << 31:
-        raise InvalidArgument(f"{name}: expected an integer < 2**31, got {value!r}")
     return count
+
+
+def as_thread_count(value: Any) -> int:
+    """n_threads; the core cuts what no machine has, but must be able to read it."""
+    return min(as_count(value, "n_threads"), 1 << 20)
 
 
 def as_choice(value: Any, name: str, choices: tuple[str, ...]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastdeblur import _dispatch
-from fastdeblur._checks import Layout, as_choice, as_count, as_psf, require_memory
+from fastdeblur._checks import Layout, as_choice, as_psf, as_thread_count, require_memory
 from fastdeblur._geometry import BOUNDARIES, Frame
 from fastdeblur.backends import Backend, Plan, Plane, Spec
 from fastdeblur.errors import InvalidArgument, OutOfMemory
@@ -29,7 +29,7 @@ class Problem:
         keep: bool = False,
     ):
         psf_array = as_psf(psf)
-        self.n_threads = as_count(n_threads, "n_threads")
+        self.n_threads = as_thread_count(n_threads)
         self.layout = Layout.of(shape, psf_array.shape, channel_axis)
         self.dtype = dtype
         self.psfs = self.layout.psfs(psf_array).astype(dtype)

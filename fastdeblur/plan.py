@@ -18,6 +18,7 @@ from fastdeblur._checks import (
     as_count,
     as_number,
     as_real_array,
+    as_thread_count,
     names_memory_errors,
     result_dtype,
 )
@@ -228,7 +229,7 @@ def estimate_memory(
     options = {
         "acceleration": as_acceleration(acceleration),
         "weights": bool(weights),
-        "n_threads": as_count(n_threads, "n_threads"),
+        "n_threads": as_thread_count(n_threads),
         "psfs": psfs,
         "planes": math.prod(layout.planes),
     }

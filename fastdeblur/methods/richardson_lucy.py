@@ -218,7 +218,9 @@ def run(
     if callback is not None and not callable(callback):
         raise InvalidArgument(f"callback: expected a callable, got {type(callback).__name__}")
     params = RichardsonLucyParams(
-        as_count(num_iter, "num_iter"),
+        min(
+            as_count(num_iter, "num_iter"), 1 << 62
+        ),  # what the core can count; nobody lives to see the difference
         as_acceleration(acceleration),
         as_number(background, "background", dtype=problem.dtype),
         0.0 if tol is None else as_number(tol, "tol"),
