@@ -177,7 +177,7 @@ class Team {
   }
 
   // Spinning bridges the gap between two passes, which is shorter than a system call; then the thread sleeps.
-  static constexpr int kSpins = 2000;
+  static constexpr int kSpins = 200;
 
   void wait_until_done() {
     for (int spin = 0; spin < kSpins; ++spin) {
