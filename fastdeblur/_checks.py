@@ -129,9 +129,8 @@ def require_finite(
     limit = min(limit, float(np.finfo(np.float64).max))
     if where is None and array.size:
         with np.errstate(invalid="ignore"):
-            if (
-                -limit <= float(array.min()) and float(array.max()) <= limit
-            ):  # without a temporary; false for NaN
+            # Without a temporary; false for NaN.
+            if -limit <= float(array.min()) and float(array.max()) <= limit:
                 return
     if float(np.finfo(array.dtype).max) <= limit:
         bad = ~np.isfinite(array)
@@ -227,10 +226,8 @@ class Layout:
                     f"psf: expected {channels} PSFs along channel_axis={channel_axis}, as many as the image of shape "
                     f"{shape} has channels, got shape {psf_shape}"
                 )
-            beside = (
-                axis - 1 if axis else 0
-            )  # where a PSF without the first batch axis would have its channels
-            if ndim == 4 and len(psf_shape) == 3 and psf_shape[beside] == channels and axis:
+            # Without the image's first axis, a batch axis say, a PSF's channel axis would be one earlier.
+            if axis and ndim == 4 and len(psf_shape) == 3 and psf_shape[axis - 1] == channels:
                 raise InvalidArgument(
                     f"psf: shape {psf_shape} reads as one 3-D PSF and as {channels} 2-D ones for an image of shape {shape}; for "
                     f"the former pass np.stack([psf] * {channels}, {axis}), for the latter psf[np.newaxis]"
@@ -324,9 +321,8 @@ def _overlap(a: NDArray[Any], b: NDArray[Any]) -> bool:
     most: Any = 10_000  # steps; NumPy's types admit only its two symbolic values
     try:
         return np.shares_memory(a, b, max_work=most)
-    except (
-        Exception
-    ):  # numpy raises TooHardError, which moved between namespaces; undecided counts as overlapping
+    except Exception:
+        # NumPy's TooHardError, which moved between namespaces: undecided counts as overlapping.
         return True
 
 

@@ -152,9 +152,8 @@ class Deconvolver:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """One call at a time: the scratch is shared. A callback that comes back in here would wait for itself."""
-        if (
-            self._process != os.getpid()
-        ):  # forked, perhaps while another thread was in here: its locks are lost
+        if self._process != os.getpid():
+            # Forked, perhaps while another thread was in here: its locks are lost.
             self._problem.forget_plans()
             self._lock, self._busy, self._process = threading.RLock(), False, os.getpid()
         with self._lock:

@@ -98,11 +98,7 @@ class NativeBackend:
     name = "native"
 
     def why_not(self, spec: Spec | None = None) -> str:
-        try:
-            _isa.load_core()
-        except ImportError as error:
-            return str(error)
-        return ""
+        return _isa.why_not()
 
     def plan(self, frame: Frame, psfs: NDArray[Any], n_threads: int, keep: bool) -> NativePlan:
         return NativePlan(_isa.load_core(), frame, psfs, n_threads, keep)

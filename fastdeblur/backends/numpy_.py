@@ -31,9 +31,8 @@ class NumpyOps:
     # between the frame and the grid
 
     def extend(self, image: Array, frame: Frame, boundary: str | None = None) -> Array:
-        grid = np.asarray(
-            image, self.dtype, order="C"
-        )  # the last bits of a transform depend on the order of its axes
+        # In C order: the last bits of a transform depend on the order of its axes.
+        grid = np.asarray(image, self.dtype, order="C")
         for axis, m in enumerate(frame.maps(boundary)):
             if grid.shape[axis] == m.first.size:
                 continue

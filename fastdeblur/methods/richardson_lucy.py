@@ -218,18 +218,16 @@ def run(
     if callback is not None and not callable(callback):
         raise InvalidArgument(f"callback: expected a callable, got {type(callback).__name__}")
     params = RichardsonLucyParams(
-        min(
-            as_count(num_iter, "num_iter"), 1 << 62
-        ),  # what the core can count; nobody lives to see the difference
+        # Cut to what the core can count; nobody lives to see the difference.
+        min(as_count(num_iter, "num_iter"), 1 << 62),
         as_acceleration(acceleration),
         as_number(background, "background", dtype=problem.dtype),
         0.0 if tol is None else as_number(tol, "tol"),
         callback,
     )
     if out is None:
-        out = as_out(
-            None, image.shape, problem.dtype
-        )  # first: what cannot be held must not be looked through
+        # First: what cannot be held must not be looked through.
+        out = as_out(None, image.shape, problem.dtype)
     mask = None if weights is None else _as_weights(weights, problem)
     start = None if init is None else _as_init(init, problem, problem.frame(boundary).pixels)
     result = as_out(out, image.shape, problem.dtype, image=image, weights=mask, init=start)
@@ -303,9 +301,8 @@ def solve(params: RichardsonLucyParams, plane: Plane, otf: Any, frame: Frame, op
         observed = ops.extend(plane.weights, frame)
     elif not frame.fills_grid:
         observed = ops.extend(np.ones(frame.shape), frame)
-    y = ops.extend(
-        data, frame
-    )  # W y, weighted before the extension: a pixel left out must not fade into it as darkness
+    # W y, weighted before the extension: a pixel left out must not fade into it as darkness.
+    y = ops.extend(data, frame)
     norm = None if observed is None else adjoint(observed)  # H^T 1 = 1 on a grid that is observed all over
     mean = frame_mean(data, plane.weights)
     floor = denominator_floor(mean, ops.dtype)
@@ -316,7 +313,7 @@ def solve(params: RichardsonLucyParams, plane: Plane, otf: Any, frame: Frame, op
     for k in range(1, params.num_iter + 1):
         ratio = ops.ratio(y, blur(z), params.background, floor)
         x_before, x = x, ops.scaled(z, adjoint(ratio), norm, SIGMA)
-        estimate = partial(copied, ops.crop(x, frame))
+        estimate = partial(np.array, ops.crop(x, frame))
         if not params.goes_on(plane, k, relative_change(ops, x, x_before), estimate):
             break
         if params.acceleration == "ogm":
@@ -327,10 +324,6 @@ def solve(params: RichardsonLucyParams, plane: Plane, otf: Any, frame: Frame, op
         else:
             z = x
     return ops.crop(x, frame)
-
-
-def copied(image: Any) -> NDArray[Any]:
-    return np.array(image)
 
 
 def ogm_momentum() -> Iterator[tuple[float, float]]:
