@@ -23,3 +23,7 @@ class OutOfMemory(FastdeblurError, MemoryError):
 
 class PSFWarning(UserWarning):
     """The PSF is usable but looks wrong: negative values, or its mass lies away from its origin."""
+
+
+class MaskWarning(UserWarning):
+    """A masked array was given to a function whose original ignores masks."""

@@ -26,6 +26,7 @@ LAYERS = (
     ("_problem",),
     ("methods", "psf"),
     ("plan",),
+    ("_dropin",),
     ("__init__",),
     ("scipy", "skimage", "nets", "cli", "__main__"),
 )

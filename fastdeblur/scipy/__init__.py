@@ -1,0 +1,1 @@
+"""Drop-ins for SciPy: ``fastdeblur.scipy.signal`` and ``fastdeblur.scipy.ndimage``."""

@@ -1,0 +1,11 @@
+"""SciPy's signal module with the convolutions, correlations and small filters made fast.
+
+``fastdeblur_names`` lists the functions that are ours; every other name is the original's, unchanged. Calls that ours does not
+accelerate (unusual dtypes, arguments or array types) go to the original.
+"""
+
+from fastdeblur._dropin.mirror import mirror, original_module
+
+_original = original_module("scipy.signal", "scipy")
+
+mirror(__name__, _original, {})

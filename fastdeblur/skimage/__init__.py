@@ -1,0 +1,1 @@
+"""Drop-ins for scikit-image: ``fastdeblur.skimage.restoration``."""
