@@ -53,7 +53,7 @@ def good_size(n: int, *, real: bool) -> int:
 
 @dataclass(frozen=True)
 class AxisMap:
-    """How one axis of the grid is filled from the frame: value = w1 * frame[first] + w2 * frame[second]."""
+    """How an axis of the grid goes on after the frame's n pixels: grid[n + i] = w1[i] frame[first[i]] + w2[i] frame[second[i]]."""
 
     first: NDArray[np.int64]
     second: NDArray[np.int64]
@@ -68,22 +68,18 @@ def axis_map(n: int, grid: int, boundary: str) -> AxisMap:
     border's continuation fades linearly into the near border's, so that the periodic image has no jump. A jump there rings
     through the whole frame: on photographs with a 15-pixel motion blur the fade is worth 5 to 8 dB.
     """
-    index = np.arange(grid, dtype=np.int64)
-    inside = index < n
-    if boundary == "periodic" or grid == n:
-        ones = np.ones(grid)
-        return AxisMap(index, index, ones, np.zeros(grid))
+    index = np.arange(n, grid, dtype=np.int64)
     if boundary in ("zero", "unknown"):
-        first = np.where(inside, index, 0)
-        return AxisMap(first, first, inside.astype(np.float64), np.zeros(grid))
+        nowhere, nothing = np.zeros_like(index), np.zeros(index.size)
+        return AxisMap(nowhere, nowhere, nothing, nothing)
     if boundary == "reflect":
         after = _mirrored(index, n)
         before = _mirrored(index - grid, n)
     else:
-        after = np.where(inside, index, n - 1)
-        before = np.where(inside, index, 0)
-    fade = np.where(inside, 0.0, (index - n + 1) / (grid - n + 1.0))
-    return AxisMap(after, np.where(inside, index, before), 1.0 - fade, fade)
+        after = np.full_like(index, n - 1)
+        before = np.zeros_like(index)
+    fade = (index - n + 1) / (grid - n + 1.0)
+    return AxisMap(after, before, 1.0 - fade, fade)
 
 
 def _mirrored(index: NDArray[np.int64], n: int) -> NDArray[np.int64]:

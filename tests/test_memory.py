@@ -114,6 +114,9 @@ LARGE = [
     for n_channels in [1 if "channel_axis" in arguments else 0]
 ]
 
+# A lone signal has no rows to take in turn: every line of scratch is as long as the signal.
+SIGNALS = [("wiener", (4_000_000,), (31,), {}), ("richardson_lucy", (4_000_000,), (31,), {})]
+
 needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
 
 
@@ -157,6 +160,14 @@ def test_native_takes_what_was_estimated_and_no_more_than_promised(native, situa
     ):  # those keep more images: the estimate says how many
         assert peak <= limit * padded_float_image(situation) + (2 << 20)
         assert said <= limit * padded_float_image(situation)
+
+
+@needs_proc
+@pytest.mark.parametrize("situation", SIGNALS, ids=label)
+def test_native_with_a_long_signal(native, situation):
+    peak = measured(situation, "float32")
+    assert 0.8 * peak <= estimate(situation, "float32", "native") <= 1.2 * peak
+    assert peak <= (5 if situation[0] == "wiener" else 7.5) * padded_float_image(situation) + (2 << 20)
 
 
 @needs_proc

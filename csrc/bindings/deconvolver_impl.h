@@ -102,7 +102,7 @@ inline std::array<AxisMap, 3> axis_maps(const Maps& given) {
   std::vector<AxisMap> maps;
   for (const auto& [first, second, w1, w2] : given)
     maps.push_back({as_vector(first), as_vector(second), as_vector(w1), as_vector(w2)});
-  return as_axes<AxisMap>(maps, AxisMap{{0}, {0}, {1.0}, {0.0}});
+  return as_axes<AxisMap>(maps, AxisMap{});
 }
 
 inline Acceleration as_acceleration(const std::string& name) {

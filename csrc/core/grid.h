@@ -12,11 +12,22 @@ namespace fastdeblur {
 
 using std::int64_t;
 
-// One axis of the grid from the frame: value = w1 frame[first] + w2 frame[second]. Computed in Python, shared
-// by all backends.
+// How an axis of the grid goes on after the frame's n pixels: grid[n + i] = w1[i] frame[first[i]] + w2[i]
+// frame[second[i]]. Computed in Python, shared by all backends.
 struct AxisMap {
   std::vector<int64_t> first, second;
   std::vector<double> w1, w2;
+
+  struct Sources {
+    std::array<int64_t, 2> at;
+    std::array<double, 2> weight;
+  };
+  // What grid pixel k of this axis is made of.
+  Sources sources(int64_t k, int64_t n) const {
+    if (k < n) return {{k, k}, {1.0, 0.0}};
+    const std::size_t i = static_cast<std::size_t>(k - n);
+    return {{first[i], second[i]}, {w1[i], w2[i]}};
+  }
 };
 
 // Axes are called (c, m, x): columns, middle, rows. A 2-D image (h, w) is (h, 1, w), a volume (d, h, w) is

@@ -66,7 +66,6 @@ class CpuDeconvolver {
       : problem_(std::move(problem)), plan_(problem_.grid), threads_(team_size(problem_.threads)) {
     limit_ = T(static_cast<double>(std::numeric_limits<T>::max()) / problem_.grid.pixels());
     otfs_.resize(static_cast<std::size_t>(problem_.psf_count));
-    laplacian_ = laplacian(plan_);
   }
 
   // poll: called now and then on the calling thread; may throw.
@@ -75,6 +74,8 @@ class CpuDeconvolver {
       const std::function<void()>& poll = [] {}) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const bool store = problem_.keep || static_cast<int64_t>(planes.size()) > problem_.psf_count;
+    if (options.reg == WienerOptions<T>::laplacian && laplacian_.axis[2].empty())
+      laplacian_ = laplacian(plan_);
     if (planes.size() > 1) look_at_all(planes, false);
     over_planes(
         planes, store, false, poll,
@@ -85,7 +86,7 @@ class CpuDeconvolver {
           const Otf<T, L>& otf = *otfs_[static_cast<std::size_t>(plane.psf)];
           std::atomic<bool> finite{true};
           auto source = [&](int64_t, const RowGroup& group, T* lanes, Scratch<T, L>& s) {
-            reader.read(group, lanes, s.rows.data());
+            reader.read(group, lanes, s.rows);
             if (has(look_at<T, L>(lanes, plan_.grid.frame[2], limit_), Bad::not_finite))
               finite.store(false, std::memory_order_relaxed);
           };
@@ -160,12 +161,14 @@ class CpuDeconvolver {
     const bool store = richardson_lucy || problem.keep || many_planes;
     double elements = spectrum;
     const double psfs = static_cast<double>(problem.psf_count);
-    elements += psfs * static_cast<double>(plan.blocks * kernel_rows * 2 * L);
+    const double kernel = static_cast<double>(plan.blocks * kernel_rows * 2 * L);
     if (store) {
       elements += psfs * spectrum;
     } else {
-      elements += threads * static_cast<double>(plan.slab);
+      elements += psfs * kernel + threads * static_cast<double>(plan.slab);
     }
+    if (!richardson_lucy) elements += static_cast<double>(plan.blocks * L);  // the Laplacian's longest table
+    const double before = elements;
     if (richardson_lucy) {
       const Rows domain = problem.dark_outside ? Rows::frame : Rows::all;
       const double image = static_cast<double>(plan.groups(domain).size()) * line;
@@ -187,7 +190,9 @@ class CpuDeconvolver {
         elements += std::min(image, ((outer - inner) / L + 4) * line);
       }
     }
-    return elements * sizeof(T) + threads * static_cast<double>(Scratch<T, L>::bytes(plan));
+    if (store) elements = std::max(elements, before + kernel);  // the kernel's rows are gone when images come
+    return elements * sizeof(T) +
+           threads * static_cast<double>(Scratch<T, L>::bytes(plan, richardson_lucy, weights));
   }
 
  private:
@@ -210,7 +215,10 @@ class CpuDeconvolver {
   void look_at_all(const std::vector<PlaneView<T>>& planes, bool positive) {
     const auto& groups = plan_.frame;
     const int64_t n = static_cast<int64_t>(groups.size()), count = static_cast<int64_t>(planes.size());
-    std::vector<Scratch<T, L>> scratch(static_cast<std::size_t>(threads_));
+    if (works_.empty()) works_.resize(1);
+    auto& scratch = works_[0].scratch;
+    if (scratch.size() < static_cast<std::size_t>(threads_))
+      scratch.resize(static_cast<std::size_t>(threads_));
     std::vector<std::atomic<int>> bad(planes.size());
     Team::run(threads_, [&](Team& team) {
       team.parallel_for(n * count, [&](int64_t i, int worker) {
@@ -218,7 +226,7 @@ class CpuDeconvolver {
         s.require(plan_);
         const PlaneView<T>& plane = planes[static_cast<std::size_t>(i / n)];
         const RowReader<T, L> reader(plan_, plane.image, problem_.data_maps, plane.weights);
-        reader.read(groups[static_cast<std::size_t>(i % n)], s.a.data(), s.rows.data());
+        reader.read(groups[static_cast<std::size_t>(i % n)], s.a.data(), s.rows);
         bad[static_cast<std::size_t>(i / n)] |=
             static_cast<int>(look_at<T, L>(s.a.data(), plan_.grid.frame[2], limit_));
       });

@@ -68,8 +68,10 @@ struct GridPlan {
 // What one thread works in.
 template <class T, int L>
 struct Scratch {
-  Buffer<T> a, b, fft, rows, extra;
-  Buffer<T> slab;  // a transfer function's, where it is not stored
+  Buffer<T> a, b, fft;
+  Buffer<T> rows;   // rows on their way into lanes
+  Buffer<T> extra;  // lanes of a second image
+  Buffer<T> slab;   // a transfer function's, where it is not stored
 
   static int64_t line_length(const Grid& g) {
     return std::max({g.full[2] + 2, 2 * g.full[0], 2 * g.full[1]}) * L;
@@ -78,12 +80,13 @@ struct Scratch {
     a.require(line_length(p.grid));
     b.require(line_length(p.grid));
     fft.require(std::max({p.rows.scratch(), p.columns.scratch(), p.middle.scratch()}) + 32 * L);
-    rows.require((L + 2) * p.grid.full[2]);
-    extra.require(L * p.grid.full[2]);
   }
-  static int64_t bytes(const GridPlan<T, L>& p) {
+  // rows and extra are made by the passes that need them: to a lone signal they are as long as all the rest.
+  static int64_t bytes(const GridPlan<T, L>& p, bool richardson_lucy, bool weights) {
     const int64_t fft = std::max({p.rows.scratch(), p.columns.scratch(), p.middle.scratch()}) + 32 * L;
-    return (2 * line_length(p.grid) + fft + (2 * L + 2) * p.grid.full[2]) * static_cast<int64_t>(sizeof(T));
+    const int64_t rows = L > 1 ? L + 2 : weights ? 2 : 0, extra = richardson_lucy ? L : 0;
+    return (2 * line_length(p.grid) + fft + (rows + extra) * p.grid.full[2]) *
+           static_cast<int64_t>(sizeof(T));
   }
 };
 
@@ -96,25 +99,37 @@ class RowReader {
             ImageView weights = {})
       : plan_(&plan), image_(image), weights_(weights), maps_(&maps) {}
 
-  // lanes[x][L] of the group's rows; lanes without a row are 0. rows: scratch of (L + 2) grid rows.
-  void read(const RowGroup& group, T* lanes, T* rows) const {
+  // lanes[x][L] of the group's rows; lanes without a row are 0.
+  void read(const RowGroup& group, T* lanes, Buffer<T>& scratch) const {
     const Grid& g = plan_->grid;
     const int64_t n = g.frame[2], nx = g.full[2];
-    const T* row[L];
-    for (int j = 0; j < L; ++j)
-      row[j] = j < group.count ? read_row(group.first + j, rows + j * nx, rows + L * nx) : nullptr;
-    for (int j = 0; j < L; ++j)
-      if (!row[j]) {
-        std::fill_n(rows + j * nx, n, T(0));
-        row[j] = rows + j * nx;
+    if constexpr (L == 1) {
+      if (weights_ || !g.in_frame(group.first)) scratch.require(2 * n);
+      const T* row = read_row(group.first, lanes, scratch.data());
+      if (!row) {
+        std::fill_n(lanes, n, T(0));
+      } else if (row != lanes) {
+        std::copy_n(row, n, lanes);
       }
-    int64_t x = 0;
-    for (; x + L <= n; x += L) transpose_block<T, L>([&](int j) { return row[j] + x; }, lanes + x * L, L);
-    for (; x < n; ++x)
-      for (int j = 0; j < L; ++j) lanes[x * L + j] = row[j][x];
+    } else {
+      scratch.require((L + 2) * nx);
+      T* rows = scratch.data();
+      const T* row[L];
+      for (int j = 0; j < L; ++j)
+        row[j] = j < group.count ? read_row(group.first + j, rows + j * nx, rows + L * nx) : nullptr;
+      for (int j = 0; j < L; ++j)
+        if (!row[j]) {
+          std::fill_n(rows + j * nx, n, T(0));
+          row[j] = rows + j * nx;
+        }
+      int64_t x = 0;
+      for (; x + L <= n; x += L) transpose_block<T, L>([&](int j) { return row[j] + x; }, lanes + x * L, L);
+      for (; x < n; ++x)
+        for (int j = 0; j < L; ++j) lanes[x * L + j] = row[j][x];
+    }
     const AxisMap& map = (*maps_)[2];
-    for (; x < nx; ++x) {
-      const std::size_t i = static_cast<std::size_t>(x);
+    for (int64_t x = n; x < nx; ++x) {
+      const std::size_t i = static_cast<std::size_t>(x - n);
       const T w1 = static_cast<T>(map.w1[i]), w2 = static_cast<T>(map.w2[i]);
       const T *first = lanes + map.first[i] * L, *second = lanes + map.second[i] * L;
       for (int j = 0; j < L; ++j) lanes[x * L + j] = w1 * first[j] + w2 * second[j];
@@ -134,16 +149,13 @@ class RowReader {
       convert(c, m, out, temporary);
       return out;
     }
-    const AxisMap &mc = (*maps_)[0], &mm = (*maps_)[1];
-    const std::size_t ic = static_cast<std::size_t>(c), im = static_cast<std::size_t>(m);
-    const int64_t cs[2] = {mc.first[ic], mc.second[ic]}, ms[2] = {mm.first[im], mm.second[im]};
-    const double cw[2] = {mc.w1[ic], mc.w2[ic]}, mw[2] = {mm.w1[im], mm.w2[im]};
+    const AxisMap::Sources cs = (*maps_)[0].sources(c, g.frame[0]), ms = (*maps_)[1].sources(m, g.frame[1]);
     bool any = false;
-    for (int i = 0; i < 2; ++i)
-      for (int k = 0; k < 2; ++k) {
-        const T weight = static_cast<T>(cw[i] * mw[k]);
+    for (std::size_t i = 0; i < 2; ++i)
+      for (std::size_t k = 0; k < 2; ++k) {
+        const T weight = static_cast<T>(cs.weight[i] * ms.weight[k]);
         if (weight == T(0)) continue;
-        convert(cs[i], ms[k], any ? temporary : out, temporary + n);
+        convert(cs.at[i], ms.at[k], any ? temporary : out, temporary + n);
         if (any) {
           for (int64_t x = 0; x < n; ++x) out[x] += weight * temporary[x];
         } else {

@@ -119,6 +119,7 @@ Regularizer<T> laplacian(const GridPlan<T, L>& plan) {
   const double pi = 3.14159265358979323846;
   for (std::size_t a = 0; a < 3; ++a) {
     const int64_t n = plan.grid.full[a], count = a == 2 ? plan.blocks * L : n;
+    reg.axis[a].reserve(static_cast<std::size_t>(count));
     for (int64_t k = 0; k < count; ++k)
       reg.axis[a].push_back(T(2 - 2 * std::cos(2 * pi * static_cast<double>(k) / static_cast<double>(n))));
   }

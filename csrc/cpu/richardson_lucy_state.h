@@ -57,9 +57,10 @@ class RichardsonLucyState {
     std::vector<Sums> sums(plan_.frame.size());
     std::atomic<int> bad{0};
     engine.scan(Rows::frame, [&](int64_t k, const RowGroup& group, T* lanes, Scratch<T, L>& s) {
-      image_.read(group, lanes, s.rows.data());
+      image_.read(group, lanes, s.rows);
+      if (weights_) s.extra.require(n_);
       T* w = weights_ ? s.extra.data() : nullptr;
-      if (w) weights_->read(group, w, s.rows.data());
+      if (w) weights_->read(group, w, s.rows);
       const int64_t n = plan_.grid.frame[2];
       double data = 0, weight = 0;
       for (int64_t x = 0; x < n; ++x) {
@@ -117,7 +118,7 @@ class RichardsonLucyState {
     buffers_.inv_norm.require(slots * n_);
     const Grid& g = plan_.grid;
     engine.rows_forward(spectrum, observed_, [&](int64_t, const RowGroup& group, T* lanes, Scratch<T, L>& s) {
-      if (weights_) return weights_->read(group, lanes, s.rows.data());
+      if (weights_) return weights_->read(group, lanes, s.rows);
       std::fill_n(lanes, n_, T(0));
       for (int j = 0; j < group.count; ++j)
         if (g.in_frame(group.first + j))
@@ -140,7 +141,7 @@ class RichardsonLucyState {
     engine.scan(domain_, [&](int64_t k, const RowGroup& group, T*, Scratch<T, L>& s) {
       T* x = at(buffers_.x, k);
       if (init) {
-        init->read(group, x, s.rows.data());
+        init->read(group, x, s.rows);
       } else {
         // Lanes without a row stay 0, or they would count in the sums.
         const int64_t lit = domain_ == Rows::all ? g.full[2] : g.frame[2];
@@ -222,8 +223,9 @@ class RichardsonLucyState {
 
   auto ratio_program(RlRatio<T> f, bool uniform) {
     return [this, f, uniform](int64_t, const RowGroup& group, T* __restrict lanes, Scratch<T, L>& s) {
+      s.extra.require(n_);
       T* __restrict y = s.extra.data();
-      image_.read(group, y, s.rows.data());
+      image_.read(group, y, s.rows);
       if (uniform) std::fill_n(lanes, n_, level_);
       for (int64_t i = 0; i < n_; ++i) lanes[i] = f(lanes[i], y[i]);
     };

@@ -13,7 +13,7 @@ from fastdeblur.ops import CHECKS, RECIPES, Ops
 
 # Grid-sized real arrays alive at a recipe's peak (a half spectrum counts as one): the state and the operands of the largest
 # step. Measured with tracemalloc; a backend adds what its transforms take.
-_PEAK_ARRAYS = {"wiener": 6.0, "richardson_lucy": 6.0}
+_PEAK_ARRAYS = {"wiener": 4.0, "richardson_lucy": 6.0}
 _MOMENTUM_ARRAYS = {"": 0, "ogm": 1, "biggs-andrews": 3}
 
 
@@ -46,6 +46,4 @@ def recipe_memory(
             arrays += 3
         elif frame.grid != frame.shape:
             arrays += 1
-    elif frame.grid == frame.shape:
-        arrays -= 2  # nothing is extended
     return int(arrays * frame.pixels * dtype.itemsize)

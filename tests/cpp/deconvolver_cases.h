@@ -38,13 +38,13 @@ MutableImageView<T> out_view(std::vector<T>& v, const Shape& s) {
   return {v.data(), {s[1] * s[2] * e, s[2] * e, e}};
 }
 
-// The frame as it is, then nothing (w = 0) or its last sample again (w = 1).
+// After the frame nothing (w = 0) or its last sample again (w = 1).
 inline AxisMap extend(int64_t frame, int64_t full, double w) {
   AxisMap map;
-  for (int64_t i = 0; i < full; ++i) {
-    map.first.push_back(i < frame ? i : frame - 1);
+  for (int64_t i = frame; i < full; ++i) {
+    map.first.push_back(frame - 1);
     map.second.push_back(0);
-    map.w1.push_back(i < frame ? 1.0 : w);
+    map.w1.push_back(w);
     map.w2.push_back(0.0);
   }
   return map;
