@@ -28,6 +28,7 @@ import machine
 import memory
 import report
 import results_file
+from dropin_cases import DROPINS
 from interleave import race
 from results_file import Results
 from speed_cases import CASES, Case, require_agreement
@@ -92,7 +93,7 @@ def run(quick: bool, only: str = "") -> Results:
         _say(f"WARNING: not a quiet machine: {disturbed}")
     bandwidth = {"memory": machine.copy_bandwidth(1024), "cache": machine.copy_bandwidth(16)}
     races, bounds = [], []
-    for case in CASES:
+    for case in (*CASES, *DROPINS):
         if only in case.name:
             rows, bound = run_case(case, 2.0 if quick else 5.0, bandwidth["memory"], optional=not quick)
             races.extend(rows)
