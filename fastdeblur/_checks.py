@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -338,6 +339,12 @@ def require_memory(needed: int, what: str) -> None:
 
 
 def _available_memory() -> int | None:
+    """Bytes that this process may still take, as far as the system tells: of the machine, and of its container."""
+    known = [bytes_ for bytes_ in (_left_on_machine(), *_left_in_cgroups()) if bytes_ is not None]
+    return min(known, default=None)
+
+
+def _left_on_machine() -> int | None:
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             for line in file:
@@ -348,4 +355,31 @@ def _available_memory() -> int | None:
     try:
         return int(os.sysconf("SC_PHYS_PAGES")) * int(os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, ValueError, OSError):
+        return None
+
+
+# (limit, usage, statistics, the statistics' line of pages that can be dropped) of control groups, versions 2 and 1, as a
+# container sees its own.
+_CGROUPS = (
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    (
+        "memory/memory.limit_in_bytes",
+        "memory/memory.usage_in_bytes",
+        "memory/memory.stat",
+        "total_inactive_file",
+    ),
+)
+
+
+def _left_in_cgroups(root: str = "/sys/fs/cgroup") -> list[int]:
+    left = (_left_in_cgroup(Path(root), *names) for names in _CGROUPS)
+    return [bytes_ for bytes_ in left if bytes_ is not None]
+
+
+def _left_in_cgroup(root: Path, limit: str, usage: str, statistics: str, droppable: str) -> int | None:
+    try:
+        most, used = (int((root / name).read_text(encoding="ascii")) for name in (limit, usage))
+        fields = dict(line.split() for line in (root / statistics).read_text(encoding="ascii").splitlines())
+        return most - used + int(fields.get(droppable, 0))
+    except (OSError, ValueError):  # no such version here, or no limit ("max")
         return None

@@ -16,7 +16,7 @@ def choose(name: Any, spec: Spec) -> Backend:
     as_choice(name, "backend", ("auto", *(b.name for b in candidates)))
     if name == "auto":
         return next(b for b in candidates if not b.why_not(spec))
-    backend = next(b for b in candidates if b.name == name)
+    backend = backends.get_backend(name)
     reason = backend.why_not(spec)
     if reason:
         raise Unsupported(f"backend: {name!r} cannot run {spec.method}: {reason}")

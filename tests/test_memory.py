@@ -178,6 +178,18 @@ def test_native_in_float64(native):
     assert peak <= 2.5 * 2 * padded_float_image(situation)
 
 
+def test_a_containers_limit_counts(tmp_path):
+    from fastdeblur._checks import _left_in_cgroups
+
+    assert _left_in_cgroups(str(tmp_path)) == []
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("700\n")
+    (tmp_path / "memory.stat").write_text("anon 400\ninactive_file 250\n")
+    assert _left_in_cgroups(str(tmp_path)) == []
+    (tmp_path / "memory.max").write_text("1000\n")
+    assert _left_in_cgroups(str(tmp_path)) == [550]
+
+
 def test_estimates_grow_with_what_is_asked(backend):
     def bytes_for(**arguments):
         return estimate_memory("richardson_lucy", (1000, 1000), (15, 15), **arguments, backend=backend)

@@ -69,6 +69,6 @@ def all_backends() -> tuple[Backend, ...]:
     return (NativeBackend(), NumbaBackend(), NumpyBackend())
 
 
-def get_backend(name: str) -> Backend | None:
-    """The backend of that name, or None."""
-    return next((backend for backend in all_backends() if backend.name == name), None)
+def get_backend(name: str) -> Backend:
+    """The backend of that name, which must be one of all_backends()."""
+    return next(backend for backend in all_backends() if backend.name == name)
