@@ -5,6 +5,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "ndimage/correlate.h"
@@ -111,55 +112,56 @@ Planes as_rows(const Planes& along) { return {1, along.planes, along.height}; }
 
 using Weights = py::array_t<double, py::array::c_style>;
 
-ndimage::LineKernel line_kernel(const Weights& weights, std::int64_t start, int mode) {
-  require(weights.ndim() == 1, "weights: expected one axis");
-  require(start > -(std::int64_t(1) << 60) && start < (std::int64_t(1) << 60), "start: too far away");
+// Weights, or a number of elements whose mean is wanted.
+using Kernel = std::variant<std::int64_t, Weights>;
+
+ndimage::LineKernel line_kernel(const Kernel& kernel, std::int64_t start, int mode) {
+  constexpr auto far = std::int64_t(1) << 60;
+  require(start > -far && start < far, "start: too far away");
+  if (const auto* taps = std::get_if<std::int64_t>(&kernel)) {
+    require(*taps > 0 && *taps < (std::int64_t(1) << 30), "taps: out of range");
+    return {nullptr, *taps, start, as_mode(mode)};
+  }
+  const auto& weights = std::get<Weights>(kernel);
+  require(weights.ndim() == 1 && weights.size() > 0, "weights: expected one axis, and at least one");
   return {weights.data(), weights.size(), start, as_mode(mode)};
 }
 
-void correlate_axis(const py::array& input, py::array out, int axis, const Weights& weights,
-                    std::int64_t start, int mode, double cval, int n_threads) {
-  ndimage::Separable problem{};
-  const Planes along = planes_along(input, out, axis, false);
-  const bool rows = axis + 1 == input.ndim();
-  const Planes planes = rows ? as_rows(along) : along;
-  (rows ? problem.horizontal : problem.vertical) = line_kernel(weights, start, mode);
-  require(weights.size() > 0, "weights: expected at least one");
+bool run_separable(ndimage::Separable& problem, const py::array& input, py::array& out, const Planes& planes,
+                   double cval, double limit, int n_threads) {
   problem.input_element = element(input);
   problem.out_element = element(out);
-  if (out.size() == 0) return;
+  if (out.size() == 0) return true;
   problem.input = input.data();
   problem.out = out.mutable_data();
   problem.planes = planes.planes;
   problem.height = planes.height;
   problem.width = planes.width;
   problem.constant = cval;
+  problem.limit = limit;
   problem.n_threads = n_threads;
   py::gil_scoped_release nogil;
-  ndimage::separable(problem);
+  return ndimage::separable(problem);
 }
 
-void correlate_pair(const py::array& input, py::array out, const Weights& vertical, std::int64_t start_y,
-                    int mode_y, const Weights& horizontal, std::int64_t start_x, int mode_x,
-                    bool horizontal_first, double cval, int n_threads) {
+bool correlate_axis(const py::array& input, py::array out, int axis, const Kernel& kernel, std::int64_t start,
+                    int mode, double cval, double limit, int n_threads) {
+  ndimage::Separable problem{};
+  const Planes along = planes_along(input, out, axis, false);
+  const bool rows = axis + 1 == input.ndim();
+  (rows ? problem.horizontal : problem.vertical) = line_kernel(kernel, start, mode);
+  return run_separable(problem, input, out, rows ? as_rows(along) : along, cval, limit, n_threads);
+}
+
+bool correlate_pair(const py::array& input, py::array out, const Kernel& vertical, std::int64_t start_y,
+                    int mode_y, const Kernel& horizontal, std::int64_t start_x, int mode_x,
+                    bool horizontal_first, double cval, double limit, int n_threads) {
   ndimage::Separable problem{};
   const Planes planes = planes_along(input, out, static_cast<int>(input.ndim()) - 2, true);
   problem.vertical = line_kernel(vertical, start_y, mode_y);
   problem.horizontal = line_kernel(horizontal, start_x, mode_x);
-  require(vertical.size() > 0 && horizontal.size() > 0, "weights: expected at least one");
   problem.horizontal_first = horizontal_first;
-  problem.input_element = element(input);
-  problem.out_element = element(out);
-  if (out.size() == 0) return;
-  problem.input = input.data();
-  problem.out = out.mutable_data();
-  problem.planes = planes.planes;
-  problem.height = planes.height;
-  problem.width = planes.width;
-  problem.constant = cval;
-  problem.n_threads = n_threads;
-  py::gil_scoped_release nogil;
-  ndimage::separable(problem);
+  return run_separable(problem, input, out, planes, cval, limit, n_threads);
 }
 
 }  // namespace
@@ -172,12 +174,15 @@ void bind_ndimage(py::module_& m) {
         "mirror, "
         "4 constant. arithmetic: 0 exact, 1 fused, 2 modular (weights: uint64, else float64).");
   m.def("ndimage_correlate_axis", &correlate_axis, py::arg("input").noconvert(), py::arg("out").noconvert(),
-        py::arg("axis"), py::arg("weights").noconvert(), py::arg("start"), py::arg("mode"), py::arg("cval"),
-        py::arg("n_threads") = 0, "Correlation along one axis; modes as above.");
+        py::arg("axis"), py::arg("kernel").noconvert(), py::arg("start"), py::arg("mode"), py::arg("cval"),
+        py::arg("limit"), py::arg("n_threads") = 0,
+        "Correlation along one axis; modes as above. kernel: weights, or a number of elements to take the "
+        "mean of. "
+        "False, and out unspecified, if an element's magnitude is beyond a finite limit.");
   m.def("ndimage_correlate_pair", &correlate_pair, py::arg("input").noconvert(), py::arg("out").noconvert(),
         py::arg("vertical").noconvert(), py::arg("start_y"), py::arg("mode_y"),
         py::arg("horizontal").noconvert(), py::arg("start_x"), py::arg("mode_x"), py::arg("horizontal_first"),
-        py::arg("cval"), py::arg("n_threads") = 0,
+        py::arg("cval"), py::arg("limit"), py::arg("n_threads") = 0,
         "Correlation along the last two axes, what the first gives rounded to out's dtype.");
 }
 

@@ -6,8 +6,8 @@
 #include <type_traits>
 
 #include "cpu/buffer.h"
-#include "cpu/parallel.h"
 #include "ndimage/rows.h"
+#include "ndimage/units.h"
 #include "ndimage/vector.h"
 
 namespace fastdeblur::ndimage {
@@ -165,7 +165,8 @@ class Correlator {
     strip_ = std::min(strip_, (width_ + step - 1) / step * step);
     patch_.pitch = (strip_ + kernel_.columns - 1 + 7) / 8 * 8;
     const int64_t rows = cached / (patch_.pitch * kernel_.planes) - (kernel_.rows - 1);
-    band_ = std::clamp(rows, std::max<int64_t>(2 * kRows, kernel_.rows / 2), int64_t(128)) / kRows * kRows;
+    const int64_t least = std::max<int64_t>(2 * kRows, kernel_.rows / 2);
+    band_ = std::clamp(rows, least, std::max(least, int64_t(128))) / kRows * kRows;
     band_ = std::min(band_, height_);
     patch_.plane = patch_.pitch * (band_ + kernel_.rows - 1);
     list_taps();
@@ -182,14 +183,9 @@ class Correlator {
     const int64_t units = outer * bands * strips;
     const double work = static_cast<double>(outer * height_) * static_cast<double>(width_) *
                         (16.0 + static_cast<double>(taps_.size()));
-    const int threads = work < double(1 << 20) || units == 1 ? 1 : p_.n_threads;
-    Team::run(threads, [&](Team& team) {
-      std::vector<Scratch> scratch(static_cast<std::size_t>(team.size()));
-      team.parallel_for(units, [&](int64_t unit, int worker) {
-        const int64_t strip = unit % strips, band = unit / strips % bands;
-        compute(unit / strips / bands, band * band_, strip * strip_,
-                scratch[static_cast<std::size_t>(worker)]);
-      });
+    for_units<Scratch>(units, work, p_.n_threads, [&](int64_t unit, Scratch& scratch) {
+      const int64_t strip = unit % strips, band = unit / strips % bands;
+      compute(unit / strips / bands, band * band_, strip * strip_, scratch);
     });
   }
 

@@ -38,10 +38,24 @@ void correlate_vectors(const double* x, int64_t step, int64_t n, const double* w
   }
 }
 
+// out[i] = a[i] + b[i]; out may be a, where b lies ahead of it.
+void add(const double* a, const double* b, int64_t n, double* out) {
+  for (int64_t i = 0; i < n; i += kLanes<double>) store(out + i, load(a + i) + load(b + i));
+}
+
+void divide(double* sums, int64_t n, int64_t taps, bool reciprocal) {
+  const double count = static_cast<double>(taps);
+  if (reciprocal) {
+    for (int64_t i = 0; i < n; ++i) sums[i] *= 1.0 / count;
+  } else {
+    for (int64_t i = 0; i < n; ++i) sums[i] /= count;
+  }
+}
+
 }  // namespace
 
 Symmetry symmetry_of(const LineKernel& kernel) {
-  if (kernel.taps % 2 == 0) return Symmetry::none;
+  if (!kernel.weights || kernel.taps % 2 == 0) return Symmetry::none;
   const int64_t middle = kernel.taps / 2;
   bool even = true, odd = true;
   for (int64_t k = 0; k < middle; ++k) {
@@ -63,6 +77,52 @@ void correlate_line(const double* x, int64_t step, int64_t n, const LineKernel& 
     case Symmetry::none:
       return correlate_vectors<Symmetry::none>(x, step, n, kernel.weights, kernel.taps, out);
   }
+}
+
+// Windows of 2, 4, 8 ... elements are sums of two shorter ones; a window of `taps` is made of those in its
+// binary digits.
+void mean_line(const double* x, int64_t n, int64_t taps, bool reciprocal, double* scratch, double* out) {
+  const double* windows = x;  // of `length` elements each
+  int64_t covered = 0;
+  for (int64_t length = 1;; length *= 2) {
+    if (taps & length) {
+      if (covered) {
+        add(out, windows + covered, n, out);
+      } else {
+        for (int64_t i = 0; i < n; ++i) out[i] = windows[i];
+      }
+      covered += length;
+    }
+    if (length * 2 > taps) break;
+    add(windows, windows + length, n + taps - 2 * length, scratch);
+    windows = scratch;
+  }
+  divide(out, n, taps, reciprocal);
+}
+
+void mean_columns(const double* x, int64_t x_pitch, int64_t rows, int64_t n, int64_t taps, bool reciprocal,
+                  double* out, int64_t out_pitch) {
+  constexpr int64_t lanes = kLanes<double>, across = 4;
+  for (int64_t i = 0; i < n; i += across * lanes) {
+    Vector<double> sums[across] = {};
+    for (int64_t k = 0; k < taps - 1; ++k)
+      for (int u = 0; u < across; ++u) sums[u] += load(x + k * x_pitch + i + u * lanes);
+    for (int64_t y = 0; y < rows; ++y) {
+      for (int u = 0; u < across; ++u) {
+        sums[u] += load(x + (y + taps - 1) * x_pitch + i + u * lanes);
+        store(out + y * out_pitch + i + u * lanes, sums[u]);
+        sums[u] -= load(x + y * x_pitch + i + u * lanes);
+      }
+    }
+  }
+  for (int64_t y = 0; y < rows; ++y) divide(out + y * out_pitch, n, taps, reciprocal);
+}
+
+bool all_within(const double* x, int64_t n, double limit) {
+  // Counted, not left at the first, so that the loop runs in vectors.
+  int64_t beyond = 0;
+  for (int64_t i = 0; i < n; ++i) beyond += !(std::fabs(x[i]) <= limit);
+  return beyond == 0;
 }
 
 }  // namespace fastdeblur::ndimage

@@ -1,12 +1,14 @@
 #include "ndimage/separable.h"
 
 #include <algorithm>
+#include <atomic>
+#include <cmath>
 #include <vector>
 
 #include "cpu/buffer.h"
-#include "cpu/parallel.h"
 #include "ndimage/line_kernel.h"
 #include "ndimage/rows.h"
+#include "ndimage/units.h"
 
 namespace fastdeblur::ndimage {
 
@@ -19,6 +21,7 @@ class SeparableFilter {
  public:
   explicit SeparableFilter(const Separable& problem)
       : p_(problem),
+        reciprocal_(p_.out_element == Element::f32),
         down_(symmetry_of(p_.vertical)),
         along_(symmetry_of(p_.horizontal)),
         more_rows_(std::max<int64_t>(p_.vertical.taps, 1) - 1),
@@ -29,29 +32,27 @@ class SeparableFilter {
     strip_ = std::min(strip_, round_up(p_.width));
     pitch_ = round_up(strip_ + more_columns_) + 8;  // no power of two: rows would meet in one cache set
     band_ = cached / pitch_ - more_rows_;
-    band_ = std::clamp(band_, std::max<int64_t>(kGroup, more_rows_ / 2), int64_t(128)) / kGroup * kGroup;
+    const int64_t least = std::max(kGroup, more_rows_ / 2);
+    band_ = std::clamp(band_, least, std::max(least, int64_t(128))) / kGroup * kGroup;
     band_ = std::min(band_, p_.height);
   }
 
-  void run() {
+  bool run() {
     const int64_t bands = (p_.height + band_ - 1) / band_, strips = (p_.width + strip_ - 1) / strip_;
     const int64_t units = p_.planes * bands * strips;
     const double work = static_cast<double>(p_.planes * p_.height) * static_cast<double>(p_.width) *
                         static_cast<double>(16 + more_rows_ + more_columns_);
-    const int threads = work < double(1 << 20) || units == 1 ? 1 : p_.n_threads;
-    Team::run(threads, [&](Team& team) {
-      std::vector<Scratch> scratch(static_cast<std::size_t>(team.size()));
-      team.parallel_for(units, [&](int64_t unit, int worker) {
-        const int64_t strip = unit % strips, band = unit / strips % bands;
-        compute(unit / strips / bands, band * band_, strip * strip_,
-                scratch[static_cast<std::size_t>(worker)]);
-      });
+    for_units<Scratch>(units, work, p_.n_threads, [&](int64_t unit, Scratch& scratch) {
+      if (beyond_.load(std::memory_order_relaxed)) return;
+      const int64_t strip = unit % strips, band = unit / strips % bands;
+      compute(unit / strips / bands, band * band_, strip * strip_, scratch);
     });
+    return !beyond_.load();
   }
 
  private:
   struct Scratch {
-    Buffer<double> patch, middle, results;
+    Buffer<double> patch, middle, results, windows;
   };
 
   static int64_t round_up(int64_t n) { return (n + kLineStep - 1) / kLineStep * kLineStep; }
@@ -62,13 +63,14 @@ class SeparableFilter {
     return buffer;
   }
 
-  void compute(int64_t plane, int64_t y0, int64_t x0, Scratch& scratch) const {
+  void compute(int64_t plane, int64_t y0, int64_t x0, Scratch& scratch) {
     if (scratch.patch.size() == 0) {
       // The kernels read on to a multiple of kLineStep, from the last row's last tap too.
       const int64_t slack = more_columns_ + 2 * kLineStep;
       scratch.patch = zeroed((band_ + more_rows_) * pitch_ + slack);
       scratch.middle = zeroed((p_.horizontal_first ? band_ + more_rows_ : kGroup) * pitch_ + slack);
       scratch.results = zeroed(kGroup * pitch_);
+      scratch.windows = zeroed(pitch_ + slack);
     }
     const int64_t rows = std::min(band_, p_.height - y0), columns = std::min(strip_, p_.width - x0);
     const int64_t bytes = bytes_of(p_.input_element);
@@ -81,10 +83,14 @@ class SeparableFilter {
       const Row row{y < 0 ? nullptr : input + y * p_.width * bytes, p_.input_element, p_.width};
       double* to = patch + j * pitch_;
       load_row(row, p_.horizontal.mode, p_.constant, begin, end, to);
+      if (std::isfinite(p_.limit) && !all_within(to, end - begin, p_.limit)) {
+        beyond_.store(true, std::memory_order_relaxed);
+        return;
+      }
       if (!p_.horizontal_first) continue;
       double* out = filtered + j * pitch_;
       if (row.data) {
-        correlate_line(to, 1, columns, p_.horizontal, along_, out);
+        along(to, columns, out, scratch);
         round_row(out, columns, p_.out_element);
       } else {
         std::fill_n(out, columns, p_.constant);
@@ -94,7 +100,7 @@ class SeparableFilter {
       down_and_store(filtered, plane, y0, rows, x0, columns, scratch);
     } else if (p_.vertical.taps == 0) {
       for (int64_t y = 0; y < rows; ++y) {
-        correlate_line(patch + y * pitch_, 1, columns, p_.horizontal, along_, scratch.results.data());
+        along(patch + y * pitch_, columns, scratch.results.data(), scratch);
         put(scratch.results.data(), plane, y0 + y, x0, columns);
       }
     } else if (p_.horizontal.taps == 0) {
@@ -107,7 +113,7 @@ class SeparableFilter {
           double* row = filtered + r * pitch_;
           round_row(row, columns + more_columns_, p_.out_element);
           if (p_.horizontal.mode == Mode::constant) restore_constant(row, begin, end);
-          correlate_line(row, 1, columns, p_.horizontal, along_, scratch.results.data());
+          along(row, columns, scratch.results.data(), scratch);
           put(scratch.results.data(), plane, y0 + y + r, x0, columns);
         }
       }
@@ -120,8 +126,20 @@ class SeparableFilter {
     for (int64_t x = std::max(begin, p_.width); x < end; ++x) row[x - begin] = p_.constant;
   }
 
+  void along(const double* from, int64_t columns, double* to, Scratch& scratch) const {
+    if (p_.horizontal.weights) {
+      correlate_line(from, 1, columns, p_.horizontal, along_, to);
+    } else {
+      mean_line(from, columns, p_.horizontal.taps, reciprocal_, scratch.windows.data(), to);
+    }
+  }
+
   // The vertical kernel for a group of rows, a few columns at a time.
   void down(const double* from, int64_t group, int64_t columns, double* to) const {
+    if (!p_.vertical.weights) {
+      mean_columns(from, pitch_, group, columns, p_.vertical.taps, reciprocal_, to, pitch_);
+      return;
+    }
     for (int64_t x = 0; x < columns; x += kLineStep)
       for (int64_t r = 0; r < group; ++r)
         correlate_line(from + r * pitch_ + x, pitch_, std::min(kLineStep, columns - x), p_.vertical, down_,
@@ -145,6 +163,8 @@ class SeparableFilter {
   }
 
   const Separable& p_;
+  std::atomic<bool> beyond_{false};
+  const bool reciprocal_;  // float32 does not show the difference, and a division costs
   const Symmetry down_, along_;
   const int64_t more_rows_, more_columns_;
   int64_t strip_, pitch_, band_;
@@ -152,6 +172,6 @@ class SeparableFilter {
 
 }  // namespace
 
-void separable(const Separable& problem) { SeparableFilter(problem).run(); }
+bool separable(const Separable& problem) { return SeparableFilter(problem).run(); }
 
 }  // namespace fastdeblur::ndimage

@@ -8,7 +8,8 @@
 
 namespace fastdeblur::ndimage {
 
-// out[i] = sum_k weights[k] * extended(input)[i + start + k] along one axis; no taps: nothing is done.
+// out[i] = sum_k weights[k] * extended(input)[i + start + k] along one axis; without weights the mean of the
+// `taps` elements; no taps: nothing is done.
 struct LineKernel {
   const double* weights = nullptr;
   int64_t taps = 0;
@@ -28,9 +29,12 @@ struct Separable {
   LineKernel vertical, horizontal;
   bool horizontal_first;
   double constant;
+  double limit;  // infinity: not looked at
   int n_threads;
 };
 
-void separable(const Separable& problem);
+// False, and out unspecified, if an element's magnitude is beyond `limit` (or it is not a number): SciPy's
+// running sums carry such elements' effects along the line.
+bool separable(const Separable& problem);
 
 }  // namespace fastdeblur::ndimage
