@@ -157,9 +157,13 @@ class SeparableFilter {
   }
 
   void put(const double* row, int64_t plane, int64_t y, int64_t x, int64_t columns) const {
-    store_row(
-        row, columns, p_.out_element,
-        static_cast<char*>(p_.out) + ((plane * p_.height + y) * p_.width + x) * bytes_of(p_.out_element));
+    char* to =
+        static_cast<char*>(p_.out) + ((plane * p_.height + y) * p_.width + x) * bytes_of(p_.out_element);
+    if (p_.accumulate) {
+      add_row(row, columns, p_.out_element, to);
+    } else {
+      store_row(row, columns, p_.out_element, to);
+    }
   }
 
   const Separable& p_;

@@ -42,6 +42,14 @@ def image(value: Any) -> Array:
     return value if value.flags.c_contiguous else np.ascontiguousarray(value)
 
 
+def window_image(value: Any) -> Array:
+    """The same for filters with n-D windows: SciPy takes some elements of broadcast arrays for the constant, and is left to it."""
+    array = image(value)
+    if 0 in value.strides:
+        raise Unsuited
+    return array
+
+
 class Output:
     """The array that a result is computed into (`array`), and the one that the caller gets (from `deliver`)."""
 

@@ -22,6 +22,7 @@ from fastdeblur.scipy.ndimage._arguments import (
     real_weights,
     start_of,
     whole,
+    window_image,
 )
 from fastdeblur.scipy.ndimage._lines import Line, filter_lines
 
@@ -135,7 +136,7 @@ def convolve1d(
 def _window(
     input: Any, weights: Any, output: Any, mode: Any, cval: Any, origin: Any, axes: Any, *, convolution: bool
 ) -> Any:
-    array = image(input)
+    array = window_image(input)
     kernel = real_weights(weights)
     where = axes_of(axes, array.ndim)
     if kernel.ndim != len(where) or list(where) != sorted(where):
