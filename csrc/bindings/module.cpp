@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 
 #include "bindings/deconvolver.h"
+#include "bindings/ndimage.h"
 #include "bindings/psf.h"
 #include "bindings/signal.h"
 #include "cpu/parallel.h"
@@ -20,4 +21,5 @@ PYBIND11_MODULE(FASTDEBLUR_MODULE, m) {
   bind_deconvolver_f64(m);
   fastdeblur::bind_psf(m);
   fastdeblur::bind_signal(m);
+  fastdeblur::bind_ndimage(m);
 }

@@ -1,0 +1,164 @@
+#include "ndimage/rows.h"
+
+#include <algorithm>
+#include <type_traits>
+
+namespace fastdeblur::ndimage {
+
+namespace {
+
+// The conversion that x86 compilers make of a C cast, also where the standard leaves it undefined and
+// elsewhere.
+template <class To>
+To cast(double value) {
+  if constexpr (std::is_floating_point_v<To>) {
+    return static_cast<To>(value);
+  } else if constexpr (sizeof(To) < 4 || std::is_same_v<To, std::int32_t>) {
+    return static_cast<To>(static_cast<std::int32_t>(value));
+  } else if constexpr (std::is_same_v<To, std::uint64_t>) {
+    constexpr double half = 9223372036854775808.0;
+    if (!(value >= half)) return static_cast<To>(static_cast<std::int64_t>(value));
+    return static_cast<To>(static_cast<std::int64_t>(value - half)) ^ (To(1) << 63);
+  } else {
+    return static_cast<To>(static_cast<std::int64_t>(value));
+  }
+}
+
+template <class To>
+void cast_row(const double* values, int64_t n, char* out) {
+  To* to = reinterpret_cast<To*>(out);
+  for (int64_t i = 0; i < n; ++i) to[i] = cast<To>(values[i]);
+}
+
+template <class To, class From>
+void keep_low_bits(const From* values, int64_t n, char* out) {
+  To* to = reinterpret_cast<To*>(out);
+  for (int64_t i = 0; i < n; ++i) to[i] = static_cast<To>(values[i]);
+}
+
+template <class From>
+void store_modular(const From* values, int64_t n, Element element, char* out) {
+  switch (bytes_of(element)) {
+    case 1:
+      return keep_low_bits<std::uint8_t>(values, n, out);
+    case 2:
+      return keep_low_bits<std::uint16_t>(values, n, out);
+    case 4:
+      return keep_low_bits<std::uint32_t>(values, n, out);
+    default:
+      return keep_low_bits<std::uint64_t>(values, n, out);
+  }
+}
+
+template <class To>
+void round_trip(double* values, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) values[i] = static_cast<double>(cast<To>(values[i]));
+}
+
+}  // namespace
+
+int64_t bytes_of(Element element) {
+  switch (element) {
+    case Element::u8:
+    case Element::i8:
+      return 1;
+    case Element::u16:
+    case Element::i16:
+      return 2;
+    case Element::f32:
+    case Element::u32:
+    case Element::i32:
+      return 4;
+    default:
+      return 8;
+  }
+}
+
+template <class T>
+void load_row(const Row& row, Mode mode, T constant, int64_t begin, int64_t end, T* out) {
+  if (!row.data) {
+    std::fill_n(out, end - begin, constant);
+    return;
+  }
+  const int64_t first = std::clamp<int64_t>(begin, 0, row.width);
+  const int64_t last = std::clamp<int64_t>(end, first, row.width);
+  const int64_t bytes = bytes_of(row.element);
+  if (last > first)
+    convert_row<T>(row.element, row.data + first * bytes, bytes, last - first, out + (first - begin));
+  const auto beyond = [&](int64_t i) {
+    const int64_t source = extend_index(i, row.width, mode);
+    if (source < 0) {
+      out[i - begin] = constant;
+    } else if (source >= first && source < last) {
+      out[i - begin] = out[source - begin];
+    } else {
+      convert_row<T>(row.element, row.data + source * bytes, bytes, 1, out + (i - begin));
+    }
+  };
+  for (int64_t i = begin; i < std::min(first, end); ++i) beyond(i);
+  for (int64_t i = std::max(last, begin); i < end; ++i) beyond(i);
+}
+
+template void load_row(const Row&, Mode, double, int64_t, int64_t, double*);
+template void load_row(const Row&, Mode, std::uint32_t, int64_t, int64_t, std::uint32_t*);
+template void load_row(const Row&, Mode, std::uint64_t, int64_t, int64_t, std::uint64_t*);
+
+void store_row(const double* values, int64_t n, Element element, char* out) {
+  switch (element) {
+    case Element::f32:
+      return cast_row<float>(values, n, out);
+    case Element::f64:
+      return cast_row<double>(values, n, out);
+    case Element::u8:
+      return cast_row<std::uint8_t>(values, n, out);
+    case Element::i8:
+      return cast_row<std::int8_t>(values, n, out);
+    case Element::u16:
+      return cast_row<std::uint16_t>(values, n, out);
+    case Element::i16:
+      return cast_row<std::int16_t>(values, n, out);
+    case Element::u32:
+      return cast_row<std::uint32_t>(values, n, out);
+    case Element::i32:
+      return cast_row<std::int32_t>(values, n, out);
+    case Element::u64:
+      return cast_row<std::uint64_t>(values, n, out);
+    case Element::i64:
+      return cast_row<std::int64_t>(values, n, out);
+  }
+}
+
+void store_row(const std::uint64_t* values, int64_t n, Element element, char* out) {
+  store_modular(values, n, element, out);
+}
+
+void store_row(const std::uint32_t* values, int64_t n, Element element, char* out) {
+  store_modular(values, n, element, out);
+}
+
+void round_row(double* values, int64_t n, Element element) {
+  switch (element) {
+    case Element::f32:
+      return round_trip<float>(values, n);
+    case Element::f64:
+      return;
+    case Element::u8:
+      return round_trip<std::uint8_t>(values, n);
+    case Element::i8:
+      return round_trip<std::int8_t>(values, n);
+    case Element::u16:
+      return round_trip<std::uint16_t>(values, n);
+    case Element::i16:
+      return round_trip<std::int16_t>(values, n);
+    case Element::u32:
+      return round_trip<std::uint32_t>(values, n);
+    case Element::i32:
+      return round_trip<std::int32_t>(values, n);
+    case Element::u64:
+      return round_trip<std::uint64_t>(values, n);
+    case Element::i64:
+      return round_trip<std::int64_t>(values, n);
+  }
+}
+
+}  // namespace fastdeblur::ndimage

@@ -1,0 +1,76 @@
+// Registers of lanes, for the kernels of this folder.
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/transpose.h"
+
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+#if defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+namespace fastdeblur::ndimage {
+
+#if defined(__AVX512F__)
+constexpr int kRegisterBytes = 64;
+#elif defined(__AVX__)
+constexpr int kRegisterBytes = 32;
+#else
+constexpr int kRegisterBytes = 16;
+#endif
+
+#if defined(FASTDEBLUR_VECTOR_EXTENSIONS)
+template <class T>
+constexpr int kLanes = kRegisterBytes / static_cast<int>(sizeof(T));
+template <class T>
+using Vector = typename Register<T, kLanes<T>>::type;
+
+template <class T>
+inline __attribute__((always_inline)) Vector<T> load(const T* from) {
+  return *reinterpret_cast<const typename Register<T, kLanes<T>>::unaligned*>(from);
+}
+template <class T>
+inline __attribute__((always_inline)) void store(T* to, Vector<T> value) {
+  *reinterpret_cast<typename Register<T, kLanes<T>>::unaligned*>(to) = value;
+}
+template <class T>
+inline __attribute__((always_inline)) Vector<T> splat(T value) {
+  return value - Vector<T>{};
+}
+#else
+template <class T>
+constexpr int kLanes = 1;
+template <class T>
+using Vector = T;
+
+template <class T>
+inline T load(const T* from) {
+  return *from;
+}
+template <class T>
+inline void store(T* to, T value) {
+  *to = value;
+}
+template <class T>
+inline T splat(T value) {
+  return value;
+}
+#endif
+
+// sum + x * w with one rounding where the processor has it, else with two.
+inline Vector<double> multiply_add(Vector<double> x, Vector<double> w, Vector<double> sum) {
+#if defined(FASTDEBLUR_VECTOR_EXTENSIONS) && defined(__AVX512F__)
+  return _mm512_fmadd_pd(x, w, sum);
+#elif defined(FASTDEBLUR_VECTOR_EXTENSIONS) && defined(__FMA__)
+  return _mm256_fmadd_pd(x, w, sum);
+#elif defined(FASTDEBLUR_VECTOR_EXTENSIONS) && defined(__aarch64__) && defined(__ARM_NEON)
+  return vfmaq_f64(sum, x, w);
+#else
+  return sum + x * w;
+#endif
+}
+
+}  // namespace fastdeblur::ndimage
