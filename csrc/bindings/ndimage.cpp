@@ -5,9 +5,11 @@
 
 #include <stdexcept>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "ndimage/correlate.h"
+#include "ndimage/separable.h"
 
 namespace py = pybind11;
 
@@ -87,6 +89,81 @@ void correlate(const py::array& input, const py::array& weights, py::array out, 
   ndimage::correlate(problem);
 }
 
+// Two arrays of one shape, seen as planes of rows of one axis (and the next, where a pair is filtered at
+// once).
+struct Planes {
+  std::int64_t planes = 1, height = 1, width = 1;
+};
+
+Planes planes_along(const py::array& input, const py::array& out, int axis, bool pair) {
+  require(input.ndim() == out.ndim() && axis >= 0 && axis + (pair ? 2 : 1) <= input.ndim(),
+          "axis out of range");
+  require(!pair || axis + 2 == input.ndim(), "only the last two axes are filtered at once");
+  Planes result;
+  for (py::ssize_t i = 0; i < input.ndim(); ++i) {
+    require(input.shape(i) == out.shape(i), "out: expected input's shape");
+    (i < axis ? result.planes : i == axis ? result.height : result.width) *= input.shape(i);
+  }
+  return result;
+}
+
+// The last axis alone: its lines are the rows of one plane.
+Planes as_rows(const Planes& along) { return {1, along.planes, along.height}; }
+
+using Weights = py::array_t<double, py::array::c_style>;
+
+// Weights, or a number of elements whose mean is wanted.
+using Kernel = std::variant<std::int64_t, Weights>;
+
+ndimage::LineKernel line_kernel(const Kernel& kernel, std::int64_t start, int mode) {
+  constexpr auto far = std::int64_t(1) << 60;
+  require(start > -far && start < far, "start: too far away");
+  if (const auto* taps = std::get_if<std::int64_t>(&kernel)) {
+    require(*taps > 0 && *taps < (std::int64_t(1) << 30), "taps: out of range");
+    return {nullptr, *taps, start, as_mode(mode)};
+  }
+  const auto& weights = std::get<Weights>(kernel);
+  require(weights.ndim() == 1 && weights.size() > 0, "weights: expected one axis, and at least one");
+  return {weights.data(), weights.size(), start, as_mode(mode)};
+}
+
+bool run_separable(ndimage::Separable& problem, const py::array& input, py::array& out, const Planes& planes,
+                   double cval, double limit, int n_threads) {
+  problem.input_element = element(input);
+  problem.out_element = element(out);
+  if (out.size() == 0) return true;
+  problem.input = input.data();
+  problem.out = out.mutable_data();
+  problem.planes = planes.planes;
+  problem.height = planes.height;
+  problem.width = planes.width;
+  problem.constant = cval;
+  problem.limit = limit;
+  problem.n_threads = n_threads;
+  py::gil_scoped_release nogil;
+  return ndimage::separable(problem);
+}
+
+bool correlate_axis(const py::array& input, py::array out, int axis, const Kernel& kernel, std::int64_t start,
+                    int mode, double cval, double limit, int n_threads) {
+  ndimage::Separable problem{};
+  const Planes along = planes_along(input, out, axis, false);
+  const bool rows = axis + 1 == input.ndim();
+  (rows ? problem.horizontal : problem.vertical) = line_kernel(kernel, start, mode);
+  return run_separable(problem, input, out, rows ? as_rows(along) : along, cval, limit, n_threads);
+}
+
+bool correlate_pair(const py::array& input, py::array out, const Kernel& vertical, std::int64_t start_y,
+                    int mode_y, const Kernel& horizontal, std::int64_t start_x, int mode_x,
+                    bool horizontal_first, double cval, double limit, int n_threads) {
+  ndimage::Separable problem{};
+  const Planes planes = planes_along(input, out, static_cast<int>(input.ndim()) - 2, true);
+  problem.vertical = line_kernel(vertical, start_y, mode_y);
+  problem.horizontal = line_kernel(horizontal, start_x, mode_x);
+  problem.horizontal_first = horizontal_first;
+  return run_separable(problem, input, out, planes, cval, limit, n_threads);
+}
+
 }  // namespace
 
 void bind_ndimage(py::module_& m) {
@@ -96,6 +173,17 @@ void bind_ndimage(py::module_& m) {
         "out[i] = sum_k weights[k] * extended(input)[i + start + k]. mode: 0 nearest, 1 wrap, 2 reflect, 3 "
         "mirror, "
         "4 constant. arithmetic: 0 exact, 1 fused, 2 modular (weights: uint64, else float64).");
+  m.def("ndimage_correlate_axis", &correlate_axis, py::arg("input").noconvert(), py::arg("out").noconvert(),
+        py::arg("axis"), py::arg("kernel").noconvert(), py::arg("start"), py::arg("mode"), py::arg("cval"),
+        py::arg("limit"), py::arg("n_threads") = 0,
+        "Correlation along one axis; modes as above. kernel: weights, or a number of elements to take the "
+        "mean of. "
+        "False, and out unspecified, if an element's magnitude is beyond a finite limit.");
+  m.def("ndimage_correlate_pair", &correlate_pair, py::arg("input").noconvert(), py::arg("out").noconvert(),
+        py::arg("vertical").noconvert(), py::arg("start_y"), py::arg("mode_y"),
+        py::arg("horizontal").noconvert(), py::arg("start_x"), py::arg("mode_x"), py::arg("horizontal_first"),
+        py::arg("cval"), py::arg("limit"), py::arg("n_threads") = 0,
+        "Correlation along the last two axes, what the first gives rounded to out's dtype.");
 }
 
 }  // namespace fastdeblur

@@ -6,8 +6,8 @@
 #include <type_traits>
 
 #include "cpu/buffer.h"
-#include "cpu/parallel.h"
 #include "ndimage/rows.h"
+#include "ndimage/units.h"
 #include "ndimage/vector.h"
 
 namespace fastdeblur::ndimage {
@@ -34,9 +34,12 @@ inline Vector<T> accumulate(Vector<T> sum, Vector<T> x, T weight) {
   }
 }
 
-// The taps of one kernel row meet output rows First to Last of the tile.
-template <class T, bool Fused, int First, int Last>
-inline void tile_row(const T* x, const T* weights, int64_t taps, Vector<T> (&sums)[kRows][kAcross]) {
+// The taps of one kernel row meet output rows First to Last of the tile. Taps: their number, or 0 where only
+// the run knows it.
+template <class T, bool Fused, int Taps, int First, int Last>
+inline void tile_row(const T* x, const T* weights, int64_t columns, Vector<T> (&sums)[kRows][kAcross]) {
+  const int64_t taps = Taps ? Taps : columns;
+#pragma GCC unroll 8
   for (int64_t k = 0; k < taps; ++k) {
     Vector<T> values[kAcross];
     for (int u = 0; u < kAcross; ++u) values[u] = load(x + k + u * kLanes<T>);
@@ -65,7 +68,7 @@ struct Kernel {
 };
 
 // kRows x (kAcross * lanes) outputs; every sum is taken in the kernel's C order.
-template <class T, bool Fused>
+template <class T, bool Fused, int Taps>
 void tile(const Patch<T>& patch, const Kernel<T>& kernel, const T* x, T* out, int64_t out_pitch) {
   static_assert(kRows == 4);
   Vector<T> sums[kRows][kAcross] = {};
@@ -78,34 +81,34 @@ void tile(const Patch<T>& patch, const Kernel<T>& kernel, const T* x, T* out, in
       const int last = static_cast<int>(std::min<int64_t>(kRows - 1, j));
       switch (first * kRows + last) {
         case 0:
-          tile_row<T, Fused, 0, 0>(row, weights, taps, sums);
+          tile_row<T, Fused, Taps, 0, 0>(row, weights, taps, sums);
           break;
         case 1:
-          tile_row<T, Fused, 0, 1>(row, weights, taps, sums);
+          tile_row<T, Fused, Taps, 0, 1>(row, weights, taps, sums);
           break;
         case 2:
-          tile_row<T, Fused, 0, 2>(row, weights, taps, sums);
+          tile_row<T, Fused, Taps, 0, 2>(row, weights, taps, sums);
           break;
         case 3:
-          tile_row<T, Fused, 0, 3>(row, weights, taps, sums);
+          tile_row<T, Fused, Taps, 0, 3>(row, weights, taps, sums);
           break;
         case 5:
-          tile_row<T, Fused, 1, 1>(row, weights, taps, sums);
+          tile_row<T, Fused, Taps, 1, 1>(row, weights, taps, sums);
           break;
         case 6:
-          tile_row<T, Fused, 1, 2>(row, weights, taps, sums);
+          tile_row<T, Fused, Taps, 1, 2>(row, weights, taps, sums);
           break;
         case 7:
-          tile_row<T, Fused, 1, 3>(row, weights, taps, sums);
+          tile_row<T, Fused, Taps, 1, 3>(row, weights, taps, sums);
           break;
         case 10:
-          tile_row<T, Fused, 2, 2>(row, weights, taps, sums);
+          tile_row<T, Fused, Taps, 2, 2>(row, weights, taps, sums);
           break;
         case 11:
-          tile_row<T, Fused, 2, 3>(row, weights, taps, sums);
+          tile_row<T, Fused, Taps, 2, 3>(row, weights, taps, sums);
           break;
         default:
-          tile_row<T, Fused, 3, 3>(row, weights, taps, sums);
+          tile_row<T, Fused, Taps, 3, 3>(row, weights, taps, sums);
       }
     }
   }
@@ -162,10 +165,16 @@ class Correlator {
     strip_ = std::min(strip_, (width_ + step - 1) / step * step);
     patch_.pitch = (strip_ + kernel_.columns - 1 + 7) / 8 * 8;
     const int64_t rows = cached / (patch_.pitch * kernel_.planes) - (kernel_.rows - 1);
-    band_ = std::clamp(rows, std::max<int64_t>(2 * kRows, kernel_.rows / 2), int64_t(128)) / kRows * kRows;
+    const int64_t least = std::max<int64_t>(2 * kRows, kernel_.rows / 2);
+    band_ = std::clamp(rows, least, std::max(least, int64_t(128))) / kRows * kRows;
     band_ = std::min(band_, height_);
     patch_.plane = patch_.pitch * (band_ + kernel_.rows - 1);
     list_taps();
+    if constexpr (std::is_floating_point_v<T>) {
+      if (kernel_.columns == 3) tile_ = tile<T, Fused, 3>;
+      if (kernel_.columns == 5) tile_ = tile<T, Fused, 5>;
+      if (kernel_.columns == 7) tile_ = tile<T, Fused, 7>;
+    }
   }
 
   void run() {
@@ -174,14 +183,9 @@ class Correlator {
     const int64_t units = outer * bands * strips;
     const double work = static_cast<double>(outer * height_) * static_cast<double>(width_) *
                         (16.0 + static_cast<double>(taps_.size()));
-    const int threads = work < double(1 << 20) || units == 1 ? 1 : p_.n_threads;
-    Team::run(threads, [&](Team& team) {
-      std::vector<Scratch> scratch(static_cast<std::size_t>(team.size()));
-      team.parallel_for(units, [&](int64_t unit, int worker) {
-        const int64_t strip = unit % strips, band = unit / strips % bands;
-        compute(unit / strips / bands, band * band_, strip * strip_,
-                scratch[static_cast<std::size_t>(worker)]);
-      });
+    for_units<Scratch>(units, work, p_.n_threads, [&](int64_t unit, Scratch& scratch) {
+      const int64_t strip = unit % strips, band = unit / strips % bands;
+      compute(unit / strips / bands, band * band_, strip * strip_, scratch);
     });
   }
 
@@ -265,7 +269,7 @@ class Correlator {
       if (dense_ && rows - y >= kRows) {
         done = kRows;
         for (int64_t x = 0; x < columns; x += kAcross * kLanes<T>)
-          tile<T, Fused>(patch, kernel_, at + x, results + x, strip_);
+          tile_(patch, kernel_, at + x, results + x, strip_);
       } else {
         row_of_taps<T, Fused>(taps_, at, columns, results);
       }
@@ -282,6 +286,7 @@ class Correlator {
   std::vector<T> weights_;
   std::vector<Tap<T>> taps_;
   bool dense_ = false;
+  void (*tile_)(const Patch<T>&, const Kernel<T>&, const T*, T*, int64_t) = tile<T, Fused, 0>;
 };
 
 }  // namespace

@@ -8,4 +8,21 @@ from fastdeblur._dropin.mirror import mirror, original_module
 
 _original = original_module("scipy.ndimage", "scipy")
 
-mirror(__name__, _original, {})
+from fastdeblur.scipy.ndimage._correlate import convolve, convolve1d, correlate, correlate1d  # noqa: E402
+from fastdeblur.scipy.ndimage._gaussian import gaussian_filter, gaussian_filter1d  # noqa: E402
+from fastdeblur.scipy.ndimage._uniform import uniform_filter, uniform_filter1d  # noqa: E402
+
+mirror(
+    __name__,
+    _original,
+    {
+        "convolve": convolve,
+        "convolve1d": convolve1d,
+        "correlate": correlate,
+        "correlate1d": correlate1d,
+        "gaussian_filter": gaussian_filter,
+        "gaussian_filter1d": gaussian_filter1d,
+        "uniform_filter": uniform_filter,
+        "uniform_filter1d": uniform_filter1d,
+    },
+)

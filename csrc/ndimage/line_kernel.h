@@ -1,0 +1,29 @@
+// The inner loops of one-dimensional filters; correlation in the order of summation that SciPy has.
+#pragma once
+
+#include "ndimage/separable.h"
+
+namespace fastdeblur::ndimage {
+
+// SciPy adds or subtracts the two elements that meet equal or opposite weights before it multiplies.
+enum class Symmetry { none, even, odd };
+
+Symmetry symmetry_of(const LineKernel& kernel);
+
+// out[i] = sum_k weights[k] * x[i + k * step] for i < n. Writes up to a multiple of kLineStep elements, and
+// reads as far.
+constexpr int64_t kLineStep = 64;
+void correlate_line(const double* x, int64_t step, int64_t n, const LineKernel& kernel, Symmetry symmetry,
+                    double* out);
+
+// out[i] = mean of x[i] to x[i + taps - 1] for i < n, in any order of summation; reciprocal: multiplied with
+// 1 / taps instead of divided. scratch: n + taps + kLineStep elements.
+void mean_line(const double* x, int64_t n, int64_t taps, bool reciprocal, double* scratch, double* out);
+
+// The same down the columns: rows of out at out_pitch, each from `taps` rows of x at x_pitch.
+void mean_columns(const double* x, int64_t x_pitch, int64_t rows, int64_t n, int64_t taps, bool reciprocal,
+                  double* out, int64_t out_pitch);
+
+bool all_within(const double* x, int64_t n, double limit);
+
+}  // namespace fastdeblur::ndimage

@@ -1,0 +1,177 @@
+#include "ndimage/separable.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <vector>
+
+#include "cpu/buffer.h"
+#include "ndimage/line_kernel.h"
+#include "ndimage/rows.h"
+#include "ndimage/units.h"
+
+namespace fastdeblur::ndimage {
+
+namespace {
+
+constexpr int64_t kGroup =
+    8;  // output rows between which the vertical kernel's columns stay in the level-1 cache
+
+class SeparableFilter {
+ public:
+  explicit SeparableFilter(const Separable& problem)
+      : p_(problem),
+        reciprocal_(p_.out_element == Element::f32),
+        down_(symmetry_of(p_.vertical)),
+        along_(symmetry_of(p_.horizontal)),
+        more_rows_(std::max<int64_t>(p_.vertical.taps, 1) - 1),
+        more_columns_(std::max<int64_t>(p_.horizontal.taps, 1) - 1) {
+    // A patch is to stay in half of a level-2 cache of 512 KiB.
+    constexpr int64_t cached = (int64_t(1) << 18) / static_cast<int64_t>(sizeof(double));
+    strip_ = std::clamp<int64_t>(8 * more_columns_, 512, 4096) / kLineStep * kLineStep;
+    strip_ = std::min(strip_, round_up(p_.width));
+    pitch_ = round_up(strip_ + more_columns_) + 8;  // no power of two: rows would meet in one cache set
+    band_ = cached / pitch_ - more_rows_;
+    const int64_t least = std::max(kGroup, more_rows_ / 2);
+    band_ = std::clamp(band_, least, std::max(least, int64_t(128))) / kGroup * kGroup;
+    band_ = std::min(band_, p_.height);
+  }
+
+  bool run() {
+    const int64_t bands = (p_.height + band_ - 1) / band_, strips = (p_.width + strip_ - 1) / strip_;
+    const int64_t units = p_.planes * bands * strips;
+    const double work = static_cast<double>(p_.planes * p_.height) * static_cast<double>(p_.width) *
+                        static_cast<double>(16 + more_rows_ + more_columns_);
+    for_units<Scratch>(units, work, p_.n_threads, [&](int64_t unit, Scratch& scratch) {
+      if (beyond_.load(std::memory_order_relaxed)) return;
+      const int64_t strip = unit % strips, band = unit / strips % bands;
+      compute(unit / strips / bands, band * band_, strip * strip_, scratch);
+    });
+    return !beyond_.load();
+  }
+
+ private:
+  struct Scratch {
+    Buffer<double> patch, middle, results, windows;
+  };
+
+  static int64_t round_up(int64_t n) { return (n + kLineStep - 1) / kLineStep * kLineStep; }
+
+  static Buffer<double> zeroed(int64_t size) {
+    Buffer<double> buffer(size);
+    std::fill_n(buffer.data(), size, 0.0);
+    return buffer;
+  }
+
+  void compute(int64_t plane, int64_t y0, int64_t x0, Scratch& scratch) {
+    if (scratch.patch.size() == 0) {
+      // The kernels read on to a multiple of kLineStep, from the last row's last tap too.
+      const int64_t slack = more_columns_ + 2 * kLineStep;
+      scratch.patch = zeroed((band_ + more_rows_) * pitch_ + slack);
+      scratch.middle = zeroed((p_.horizontal_first ? band_ + more_rows_ : kGroup) * pitch_ + slack);
+      scratch.results = zeroed(kGroup * pitch_);
+      scratch.windows = zeroed(pitch_ + slack);
+    }
+    const int64_t rows = std::min(band_, p_.height - y0), columns = std::min(strip_, p_.width - x0);
+    const int64_t bytes = bytes_of(p_.input_element);
+    const char* input = static_cast<const char*>(p_.input) + plane * p_.height * p_.width * bytes;
+    const int64_t begin = x0 + p_.horizontal.start, end = begin + columns + more_columns_;
+    double* patch = scratch.patch.data();
+    double* filtered = scratch.middle.data();
+    for (int64_t j = 0; j < rows + more_rows_; ++j) {
+      const int64_t y = extend_index(y0 + j + p_.vertical.start, p_.height, p_.vertical.mode);
+      const Row row{y < 0 ? nullptr : input + y * p_.width * bytes, p_.input_element, p_.width};
+      double* to = patch + j * pitch_;
+      load_row(row, p_.horizontal.mode, p_.constant, begin, end, to);
+      if (std::isfinite(p_.limit) && !all_within(to, end - begin, p_.limit)) {
+        beyond_.store(true, std::memory_order_relaxed);
+        return;
+      }
+      if (!p_.horizontal_first) continue;
+      double* out = filtered + j * pitch_;
+      if (row.data) {
+        along(to, columns, out, scratch);
+        round_row(out, columns, p_.out_element);
+      } else {
+        std::fill_n(out, columns, p_.constant);
+      }
+    }
+    if (p_.horizontal_first) {
+      down_and_store(filtered, plane, y0, rows, x0, columns, scratch);
+    } else if (p_.vertical.taps == 0) {
+      for (int64_t y = 0; y < rows; ++y) {
+        along(patch + y * pitch_, columns, scratch.results.data(), scratch);
+        put(scratch.results.data(), plane, y0 + y, x0, columns);
+      }
+    } else if (p_.horizontal.taps == 0) {
+      down_and_store(patch, plane, y0, rows, x0, columns, scratch);
+    } else {
+      for (int64_t y = 0; y < rows; y += kGroup) {
+        const int64_t group = std::min(kGroup, rows - y);
+        down(patch + y * pitch_, group, columns + more_columns_, filtered);
+        for (int64_t r = 0; r < group; ++r) {
+          double* row = filtered + r * pitch_;
+          round_row(row, columns + more_columns_, p_.out_element);
+          if (p_.horizontal.mode == Mode::constant) restore_constant(row, begin, end);
+          along(row, columns, scratch.results.data(), scratch);
+          put(scratch.results.data(), plane, y0 + y + r, x0, columns);
+        }
+      }
+    }
+  }
+
+  // Beyond the image the second kernel meets the constant, not what the first made of it.
+  void restore_constant(double* row, int64_t begin, int64_t end) const {
+    for (int64_t x = begin; x < std::min<int64_t>(end, 0); ++x) row[x - begin] = p_.constant;
+    for (int64_t x = std::max(begin, p_.width); x < end; ++x) row[x - begin] = p_.constant;
+  }
+
+  void along(const double* from, int64_t columns, double* to, Scratch& scratch) const {
+    if (p_.horizontal.weights) {
+      correlate_line(from, 1, columns, p_.horizontal, along_, to);
+    } else {
+      mean_line(from, columns, p_.horizontal.taps, reciprocal_, scratch.windows.data(), to);
+    }
+  }
+
+  // The vertical kernel for a group of rows, a few columns at a time.
+  void down(const double* from, int64_t group, int64_t columns, double* to) const {
+    if (!p_.vertical.weights) {
+      mean_columns(from, pitch_, group, columns, p_.vertical.taps, reciprocal_, to, pitch_);
+      return;
+    }
+    for (int64_t x = 0; x < columns; x += kLineStep)
+      for (int64_t r = 0; r < group; ++r)
+        correlate_line(from + r * pitch_ + x, pitch_, std::min(kLineStep, columns - x), p_.vertical, down_,
+                       to + r * pitch_ + x);
+  }
+
+  void down_and_store(const double* from, int64_t plane, int64_t y0, int64_t rows, int64_t x0,
+                      int64_t columns, Scratch& scratch) const {
+    for (int64_t y = 0; y < rows; y += kGroup) {
+      const int64_t group = std::min(kGroup, rows - y);
+      down(from + y * pitch_, group, columns, scratch.results.data());
+      for (int64_t r = 0; r < group; ++r)
+        put(scratch.results.data() + r * pitch_, plane, y0 + y + r, x0, columns);
+    }
+  }
+
+  void put(const double* row, int64_t plane, int64_t y, int64_t x, int64_t columns) const {
+    store_row(
+        row, columns, p_.out_element,
+        static_cast<char*>(p_.out) + ((plane * p_.height + y) * p_.width + x) * bytes_of(p_.out_element));
+  }
+
+  const Separable& p_;
+  std::atomic<bool> beyond_{false};
+  const bool reciprocal_;  // float32 does not show the difference, and a division costs
+  const Symmetry down_, along_;
+  const int64_t more_rows_, more_columns_;
+  int64_t strip_, pitch_, band_;
+};
+
+}  // namespace
+
+bool separable(const Separable& problem) { return SeparableFilter(problem).run(); }
+
+}  // namespace fastdeblur::ndimage

@@ -1,0 +1,156 @@
+"""How ndimage's arguments read, for the calls that are ours; None (or Unsuited) for all others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fastdeblur._dropin.replaces import PLAIN
+
+# The core's numbers of the boundary modes.
+MODES = {
+    "nearest": 0,
+    "wrap": 1,
+    "reflect": 2,
+    "grid-mirror": 2,
+    "mirror": 3,
+    "constant": 4,
+    "grid-wrap": 1,
+    "grid-constant": 4,
+}
+CONSTANT = 4
+
+REAL = frozenset("?bBhHiIlLqQfd")
+Array = np.ndarray[Any, Any]
+
+
+class Unsuited(Exception):
+    """The call is not one that we accelerate: the original answers it, or says what is wrong."""
+
+
+def image(value: Any) -> Array:
+    """A real array with elements and axes, C-contiguous in its own type."""
+    if type(value) not in PLAIN:
+        raise Unsuited
+    dtype = value.dtype
+    if dtype.char not in REAL or value.size == 0 or value.ndim == 0:
+        raise Unsuited
+    if not dtype.isnative:
+        value = value.astype(dtype.newbyteorder("="))
+    return value if value.flags.c_contiguous else np.ascontiguousarray(value)
+
+
+class Output:
+    """The array that a result is computed into (`array`), and the one that the caller gets (from `deliver`)."""
+
+    __slots__ = ("_given", "array")
+
+    def __init__(self, output: Any, given_input: Array) -> None:
+        shape = given_input.shape
+        self._given = None
+        if output is None:
+            dtype = given_input.dtype
+            self.array = np.empty(shape, dtype if dtype.isnative else dtype.newbyteorder("="))
+            return
+        if type(output) is np.ndarray:
+            if output.shape != shape or output.dtype.char not in REAL or not output.flags.writeable:
+                raise Unsuited
+            if (
+                output.flags.c_contiguous
+                and output.dtype.isnative
+                and not np.may_share_memory(output, given_input)
+            ):
+                self.array = output
+                return
+            self._given = output
+            self.array = np.empty(shape, output.dtype.newbyteorder("="))
+            return
+        if not isinstance(output, type | np.dtype | str):
+            raise Unsuited
+        try:
+            dtype = np.dtype(output)
+        except TypeError:
+            raise Unsuited from None
+        if dtype.char not in REAL or not dtype.isnative:
+            raise Unsuited
+        if isinstance(output, str) and dtype.kind == "b":
+            raise Unsuited
+        self.array = np.empty(shape, dtype)
+
+    def deliver(self) -> Array:
+        if self._given is None:
+            return self.array
+        self._given[...] = self.array
+        return self._given
+
+
+def mode_number(mode: Any) -> int:
+    if type(mode) is not str or mode not in MODES:
+        raise Unsuited
+    return MODES[mode]
+
+
+def real(value: Any) -> float:
+    if type(value) is float or isinstance(value, int | float | np.floating | np.integer):
+        try:
+            return float(value)
+        except OverflowError:
+            pass
+    raise Unsuited
+
+
+def whole(value: Any) -> int:
+    if isinstance(value, int | np.integer):
+        return int(value)
+    raise Unsuited
+
+
+def every_axis(value: Any, count: int) -> list[Any]:
+    """One value per axis from a scalar or a sequence of the right length."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return [value] * count
+    if not isinstance(value, tuple | list | np.ndarray) or len(value) != count:
+        raise Unsuited
+    return list(value)
+
+
+def axes_of(axes: Any, ndim: int) -> tuple[int, ...]:
+    if axes is None:
+        return tuple(range(ndim))
+    if isinstance(axes, int | np.integer):
+        axes = (axes,)
+    if not isinstance(axes, tuple | list):
+        raise Unsuited
+    result = tuple(axis_of(axis, ndim) for axis in axes)
+    if len(set(result)) != len(result):
+        raise Unsuited
+    return result
+
+
+def axis_of(axis: Any, ndim: int) -> int:
+    index = whole(axis)
+    if not -ndim <= index < ndim:
+        raise Unsuited
+    return index % ndim
+
+
+def real_weights(weights: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    if type(weights) is not np.ndarray and type(weights) not in (list, tuple):
+        raise Unsuited
+    try:
+        array = np.asarray(weights)
+    except (ValueError, TypeError):
+        raise Unsuited from None
+    if array.dtype.kind not in "biuf" or array.size == 0:
+        raise Unsuited
+    return np.asarray(array, dtype=np.float64)
+
+
+def start_of(size: int, origin: Any) -> int:
+    """Where a window of `size` elements begins, relative to the element that it is for."""
+    shift = whole(origin)
+    if not -(size // 2) <= shift <= (size - 1) // 2:
+        raise Unsuited
+    return -(size // 2) - shift

@@ -1,0 +1,113 @@
+"""Means over a window."""
+
+# ruff: noqa: A002 - the parameters' names are the original's
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import scipy.ndimage as _original
+
+from fastdeblur._dropin.replaces import replaces
+from fastdeblur.scipy.ndimage._arguments import (
+    CONSTANT,
+    Array,
+    Output,
+    Unsuited,
+    axes_of,
+    axis_of,
+    every_axis,
+    image,
+    mode_number,
+    real,
+    start_of,
+    whole,
+)
+from fastdeblur.scipy.ndimage._lines import Line, filter_lines
+
+
+@replaces(_original.uniform_filter1d)
+def uniform_filter1d(
+    input: Any,
+    size: Any,
+    axis: Any = -1,
+    output: Any = None,
+    mode: Any = "reflect",
+    cval: Any = 0.0,
+    origin: Any = 0,
+) -> Any:
+    """Mean over ``size`` elements along one axis, ``scipy.ndimage.uniform_filter1d``; see `uniform_filter`."""
+    try:
+        array = image(input)
+        line = _mean_line(axis_of(axis, array.ndim), size, mode, origin)
+        result = Output(output, input)
+        limit = _limit(array, result.array, [line], cval)
+    except Unsuited:
+        return NotImplemented
+    if not filter_lines(array, result.array, (line,), float(cval), limit):
+        return NotImplemented
+    return result.deliver()
+
+
+@replaces(_original.uniform_filter)
+def uniform_filter(
+    input: Any,
+    size: Any = 3,
+    output: Any = None,
+    mode: Any = "reflect",
+    cval: Any = 0.0,
+    origin: Any = 0,
+    *,
+    axes: Any = None,
+) -> Any:
+    """Multidimensional mean filter, ``scipy.ndimage.uniform_filter``.
+
+    input : array of any real dtype and any number of axes; size, mode, origin : one for all axes or one for each
+    Returns an array of input's shape, of its dtype or ``output``'s; integers equal SciPy's (cut towards 0 after each axis), floats
+    to rounding: SciPy's running sum gathers errors along a line, ours starts anew. Arrays with NaN, infinities or integers too
+    large for an exact sum go to SciPy, whose running sum carries them to the line's end. Raises what SciPy raises.
+    """
+    try:
+        array = image(input)
+        where = axes_of(axes, array.ndim)
+        each = [every_axis(value, len(where)) for value in (size, mode, origin)]
+        lines = [
+            _mean_line(axis, s, m, o) for axis, s, m, o in zip(where, *each, strict=True) if whole(s) > 1
+        ]
+        result = Output(output, input)
+        limit = _limit(array, result.array, lines, cval)
+    except Unsuited:
+        return NotImplemented
+    if not lines:
+        np.copyto(result.array, array, casting="unsafe")
+    elif not filter_lines(array, result.array, lines, float(cval), limit):
+        return NotImplemented
+    return result.deliver()
+
+
+def _mean_line(axis: int, size: Any, mode: Any, origin: Any) -> Line:
+    size = whole(size)
+    if not 0 < size < 1 << 20:
+        raise Unsuited
+    return Line(axis, size, start_of(size, origin), mode_number(mode))
+
+
+def _limit(array: Array, out: Array, lines: list[Line], cval: Any) -> float:
+    """The magnitude up to which sums of elements stay exact (integers) or finite (floats)."""
+    constant = real(cval)
+    size = max((line.kernel for line in lines), default=1)
+    integers = out.dtype.kind in "bui"
+    if array.dtype.kind == "f":
+        if integers:
+            raise Unsuited  # a sum's last bit decides where it is cut
+        most = np.finfo(min(out.dtype, array.dtype, key=lambda dtype: dtype.itemsize)).max
+        limit = float(most) / size
+    else:
+        limit = 2.0**53 / size if array.dtype.itemsize == 8 else math.inf
+    if any(line.mode == CONSTANT for line in lines):
+        exact = not integers or constant == math.floor(constant) if math.isfinite(constant) else False
+        if not exact or abs(constant) > min(limit, 2.0**53 / size):
+            raise Unsuited
+    return limit
