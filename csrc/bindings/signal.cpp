@@ -4,10 +4,12 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <optional>
 #include <stdexcept>
 #include <vector>
 
 #include "signal/fft_convolve.h"
+#include "signal/local_wiener.h"
 
 namespace py = pybind11;
 
@@ -148,6 +150,23 @@ bool single(const py::array& out) {
   }
 }
 
+using Doubles = py::array_t<double, py::array::c_style>;
+
+bool local_wiener(const py::array& image, Doubles sums, Doubles squares, double window,
+                  std::optional<double> noise) {
+  if (!(image.flags() & py::array::c_style) || image.size() != sums.size() || sums.size() != squares.size() ||
+      sums.size() == 0)
+    throw std::invalid_argument("expected contiguous arrays of one size, not empty");
+  const signal::LocalWiener problem{image.data(),        element_of_array(image),
+                                    sums.mutable_data(), squares.mutable_data(),
+                                    sums.size(),         window};
+  py::gil_scoped_release nogil;
+  const signal::Variances found = signal::local_variances(problem);
+  if (!found.regular) return false;
+  signal::local_wiener(problem, noise.value_or(found.mean));
+  return true;
+}
+
 }  // namespace
 
 void bind_signal(py::module_& m) {
@@ -169,6 +188,12 @@ void bind_signal(py::module_& m) {
       },
       py::arg("image"), py::arg("kernel"), py::arg("out").noconvert(), py::arg("start"), py::arg("segment"),
       "The same along the last axis, in segments of this length.");
+  m.def(
+      "signal_wiener", &local_wiener, py::arg("image"), py::arg("sums").noconvert(),
+      py::arg("squares").noconvert(), py::arg("window"), py::arg("noise"),
+      "From the sums and the sums of squares of each pixel's window: the filtered image in sums. False if a "
+      "variance is 0 or not finite: then sums holds the means, squares the variances, and nothing is "
+      "filtered.");
 }
 
 }  // namespace fastdeblur

@@ -23,6 +23,9 @@ from fastdeblur.scipy.signal._arrays import (
 )
 from fastdeblur.scipy.signal._cost import fft_is_faster
 
+# Up to this many products NumPy's one-dimensional loop is over before ours has begun, and the original always sums directly.
+_FEW = 1 << 12
+
 # Sums of whole numbers up to this come out of an FFT in double with an error well below 1/2.
 _WHOLE_IN_FFT = 1 << 44
 
@@ -59,6 +62,9 @@ def _convolution(a: Any, b: Any, mode: Any, method: Any, turned: bool) -> Any:
     if turned:
         b = reversed_view(b)
     whole = dtype not in FLOATS
+    few = a.size * b.size <= _FEW
+    if few and method != "fft" and a.ndim == 1 and (mode != "same" or a.size >= b.size):
+        return np.convolve(a, b, mode) if method in ("auto", "direct") else NotImplemented
     if method == "auto":
         if a.ndim <= 3 and fft_is_faster(a.shape, b.shape, part[1]):
             mixed = a.dtype not in FLOATS or b.dtype not in FLOATS
@@ -68,7 +74,7 @@ def _convolution(a: Any, b: Any, mode: Any, method: Any, turned: bool) -> Any:
         else:
             method = "direct"
             # Where the original would have chosen the FFT, all of its result is NaN.
-            if not (finite(a) and finite(b)):
+            if not few and not (finite(a) and finite(b)):
                 return NotImplemented
     elif method == "fft" and whole and not _whole_in_fft(a, b):
         return NotImplemented

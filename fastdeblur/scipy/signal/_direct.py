@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.signal as _original
 
-from fastdeblur._dropin.replaces import core, replaces
+from fastdeblur._dropin.replaces import PLAIN, core, replaces
 from fastdeblur.scipy.signal._arrays import (
     FLOATS,
     MODES,
@@ -30,7 +30,7 @@ _SMALLEST = float(np.finfo(np.float64).eps)
 # A larger kernel is worse than slow: the core keeps a patch of the image for each of its planes.
 _LARGEST_KERNEL = 1 << 16
 # Up to this many products the original's own call is over before ours has begun.
-_FEW = 1 << 11
+_FEW = 1 << 12
 
 
 def correlate_weights(
@@ -86,12 +86,14 @@ def _fill(value: Any, dtype: np.dtype[Any]) -> float | None:
 
 
 def _in_plane(in1: Any, in2: Any, mode: Any, boundary: Any, fillvalue: Any, flip: bool) -> Any:
+    if type(in1) not in PLAIN or type(in2) not in PLAIN or in1.size * in2.size <= _FEW:
+        return NotImplemented
     if type(mode) is not str or mode not in MODES or type(boundary) is not str or boundary not in _BOUNDARIES:
         return NotImplemented
     if not suitable(in1, in2) or in1.ndim != 2:
         return NotImplemented
     part = kept(in1.shape, in2.shape, mode)
-    if part is None or part[1][0] * part[1][1] * min(in1.size, in2.size) <= _FEW:
+    if part is None:
         return NotImplemented
     start, count = part
     swapped = mode == "valid" and not (in1.shape[0] >= in2.shape[0] and in1.shape[1] >= in2.shape[1])

@@ -64,7 +64,12 @@ def _segment(kernel: int, count: int) -> int | None:
         length = good_size(min(length, count + kernel - 1), real=True)
         number = -(-count // (length - kernel + 1))
         # Eight segments that do not fit the level-2 cache are twice as slow.
-        cost = number * length * (8 + length.bit_length()) * (1 if length <= 4096 else 1.5 if length <= 8192 else 2)
+        cost = (
+            number
+            * length
+            * (8 + length.bit_length())
+            * (1 if length <= 4096 else 1.5 if length <= 8192 else 2)
+        )
         if segment is None or cost < best:
             best, segment = cost, length
     return segment
