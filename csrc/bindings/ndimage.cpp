@@ -3,12 +3,14 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "ndimage/correlate.h"
+#include "ndimage/median.h"
 #include "ndimage/separable.h"
 
 namespace py = pybind11;
@@ -164,6 +166,36 @@ bool correlate_pair(const py::array& input, py::array out, const Kernel& vertica
   return run_separable(problem, input, out, planes, cval, limit, n_threads);
 }
 
+bool median(const py::array& input, py::array out, const Shape& window, const Shape& start, int mode,
+            const py::array& constant, int n_threads) {
+  ndimage::Median problem{};
+  problem.element = element(input);
+  require(element(out) == problem.element && element(constant) == problem.element && constant.size() == 1,
+          "out, constant: expected input's dtype");
+  problem.shape = shape_of(input);
+  require(input.ndim() >= 1 && shape_of(out) == problem.shape && window.size() == problem.shape.size() &&
+              start.size() == problem.shape.size(),
+          "expected arrays of one shape, with at least 1 axis");
+  std::int64_t elements = 1;
+  for (std::size_t axis = 0; axis < window.size(); ++axis) {
+    require(window[axis] > 0 && window[axis] <= ndimage::kMostInWindow, "window: out of range");
+    require(start[axis] > -window[axis] && start[axis] <= 0, "start: out of range");
+    elements = std::min(elements * window[axis], ndimage::kMostInWindow + 1);
+  }
+  require(elements % 2 == 1 && elements >= 3 && elements <= ndimage::kMostInWindow,
+          "window: expected an odd number of elements, 3 to 125");
+  if (out.size() == 0) return true;
+  problem.input = input.data();
+  problem.out = out.mutable_data();
+  problem.window = window;
+  problem.start = start;
+  problem.mode = as_mode(mode);
+  problem.constant = constant.data();
+  problem.n_threads = n_threads;
+  py::gil_scoped_release nogil;
+  return ndimage::median(problem);
+}
+
 }  // namespace
 
 void bind_ndimage(py::module_& m) {
@@ -184,6 +216,10 @@ void bind_ndimage(py::module_& m) {
         py::arg("horizontal").noconvert(), py::arg("start_x"), py::arg("mode_x"), py::arg("horizontal_first"),
         py::arg("cval"), py::arg("limit"), py::arg("n_threads") = 0,
         "Correlation along the last two axes, what the first gives rounded to out's dtype.");
+  m.def("ndimage_median", &median, py::arg("input").noconvert(), py::arg("out").noconvert(),
+        py::arg("window"), py::arg("start"), py::arg("mode"), py::arg("constant").noconvert(),
+        py::arg("n_threads") = 0,
+        "Medians of an odd number of elements, 3 to 125; False, and out unspecified, where there is a NaN.");
 }
 
 }  // namespace fastdeblur

@@ -100,6 +100,8 @@ void load_row(const Row& row, Mode mode, T constant, int64_t begin, int64_t end,
 }
 
 template void load_row(const Row&, Mode, double, int64_t, int64_t, double*);
+template void load_row(const Row&, Mode, std::uint8_t, int64_t, int64_t, std::uint8_t*);
+template void load_row(const Row&, Mode, std::uint16_t, int64_t, int64_t, std::uint16_t*);
 template void load_row(const Row&, Mode, std::uint32_t, int64_t, int64_t, std::uint32_t*);
 template void load_row(const Row&, Mode, std::uint64_t, int64_t, int64_t, std::uint64_t*);
 

@@ -10,6 +10,7 @@ _original = original_module("scipy.ndimage", "scipy")
 
 from fastdeblur.scipy.ndimage._correlate import convolve, convolve1d, correlate, correlate1d  # noqa: E402
 from fastdeblur.scipy.ndimage._gaussian import gaussian_filter, gaussian_filter1d  # noqa: E402
+from fastdeblur.scipy.ndimage._median import median_filter  # noqa: E402
 from fastdeblur.scipy.ndimage._uniform import uniform_filter, uniform_filter1d  # noqa: E402
 
 mirror(
@@ -22,6 +23,7 @@ mirror(
         "correlate1d": correlate1d,
         "gaussian_filter": gaussian_filter,
         "gaussian_filter1d": gaussian_filter1d,
+        "median_filter": median_filter,
         "uniform_filter": uniform_filter,
         "uniform_filter1d": uniform_filter1d,
     },
