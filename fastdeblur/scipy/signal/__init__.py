@@ -11,6 +11,7 @@ _original = original_module("scipy.signal", "scipy")
 from fastdeblur.scipy.signal._convolve import choose_conv_method, convolve, correlate  # noqa: E402
 from fastdeblur.scipy.signal._direct import convolve2d, correlate2d  # noqa: E402
 from fastdeblur.scipy.signal._fft import fftconvolve, oaconvolve  # noqa: E402
+from fastdeblur.scipy.signal._median import medfilt2d  # noqa: E402
 from fastdeblur.scipy.signal._sepfir import sepfir2d  # noqa: E402
 from fastdeblur.scipy.signal._wiener import wiener  # noqa: E402
 
@@ -24,6 +25,7 @@ mirror(
         "correlate": correlate,
         "correlate2d": correlate2d,
         "fftconvolve": fftconvolve,
+        "medfilt2d": medfilt2d,
         "oaconvolve": oaconvolve,
         "sepfir2d": sepfir2d,
         "wiener": wiener,

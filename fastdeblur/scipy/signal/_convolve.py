@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import scipy.signal as _original
@@ -64,7 +64,7 @@ def _convolution(a: Any, b: Any, mode: Any, method: Any, turned: bool) -> Any:
     whole = dtype not in FLOATS
     few = a.size * b.size <= _FEW
     if few and method != "fft" and a.ndim == 1 and (mode != "same" or a.size >= b.size):
-        return np.convolve(a, b, mode) if method in ("auto", "direct") else NotImplemented
+        return np.convolve(a, b, cast(Any, mode)) if method in ("auto", "direct") else NotImplemented
     if method == "auto":
         if a.ndim <= 3 and fft_is_faster(a.shape, b.shape, part[1]):
             mixed = a.dtype not in FLOATS or b.dtype not in FLOATS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,17 @@ _LARGEST_KERNEL = 1 << 16
 _FEW = 1 << 12
 
 
+def _zeros(weights: Array) -> bool | None:
+    """Whether the core would leave out zeros; None if it would leave out others, or if not all weights are finite."""
+    if weights.size <= 64:  # a loop is quicker than four calls of NumPy
+        sizes = [abs(w) for w in weights.ravel().tolist()]
+        small = [w for w in sizes if w <= _SMALLEST]
+        return None if any(small) or not isfinite(sum(sizes)) else bool(small)
+    magnitude = np.abs(weights)
+    little = magnitude[magnitude <= _SMALLEST]
+    return None if little.any() or not isfinite(magnitude.sum()) else little.size > 0
+
+
 def correlate_weights(
     image: Array, weights: Array, start: Shape, count: Shape, boundary: int = _ZERO_OUTSIDE, fill: float = 0.0
 ) -> Array | None:
@@ -45,12 +57,9 @@ def correlate_weights(
         return None
     if dtype in FLOATS:
         by = np.array(weights, np.float64, order="C")
-        magnitude = np.abs(by)
-        if not magnitude.max() < np.inf:
-            return None
-        least = float(magnitude.min())
-        # Zeros are left out too, and 0 * inf is NaN.
-        if least <= _SMALLEST and ((magnitude[magnitude > 0] <= _SMALLEST).any() or not finite(image)):
+        zeros = _zeros(by)
+        # 0 * inf would be NaN.
+        if zeros is None or (zeros and not finite(image)):
             return None
         arithmetic = _FUSED
     elif dtype.kind in "iu":

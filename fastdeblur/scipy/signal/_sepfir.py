@@ -1,5 +1,7 @@
 """Separable filters of images with mirrored borders."""
 
+# ruff: noqa: A002 - the parameters' names are the original's
+
 from __future__ import annotations
 
 from typing import Any
