@@ -4,6 +4,7 @@
 #include "bindings/deconvolver.h"
 #include "bindings/ndimage.h"
 #include "bindings/psf.h"
+#include "bindings/signal.h"
 #include "cpu/parallel.h"
 
 PYBIND11_MODULE(FASTDEBLUR_MODULE, m) {
@@ -19,5 +20,6 @@ PYBIND11_MODULE(FASTDEBLUR_MODULE, m) {
   bind_deconvolver_f32(m);
   bind_deconvolver_f64(m);
   fastdeblur::bind_psf(m);
+  fastdeblur::bind_signal(m);
   fastdeblur::bind_ndimage(m);
 }

@@ -34,14 +34,19 @@ template <class T, int L>
 class Otf {
  public:
   // kernel: (c, m, x) contiguous, origin at shape / 2; one larger than the grid folds.
-  Otf(CpuEngine<T, L>& engine, const T* kernel, const std::array<int64_t, 3>& shape) : plan_(&engine.plan()) {
+  Otf(CpuEngine<T, L>& engine, const T* kernel, const std::array<int64_t, 3>& shape)
+      : Otf(engine, kernel, shape, {shape[0] / 2, shape[1] / 2, shape[2] / 2}) {}
+
+  Otf(CpuEngine<T, L>& engine, const T* kernel, const std::array<int64_t, 3>& shape,
+      const std::array<int64_t, 3>& origin)
+      : plan_(&engine.plan()) {
     const Grid& g = plan_->grid;
     const int64_t nx = g.full[2];
     std::vector<int64_t> row_of(static_cast<std::size_t>(shape[0] * shape[1]));
     for (int64_t c = 0; c < shape[0]; ++c)
       for (int64_t m = 0; m < shape[1]; ++m)
         row_of[static_cast<std::size_t>(c * shape[1] + m)] =
-            wrapped(c - shape[0] / 2, g.full[0]) * g.full[1] + wrapped(m - shape[1] / 2, g.full[1]);
+            wrapped(c - origin[0], g.full[0]) * g.full[1] + wrapped(m - origin[1], g.full[1]);
     kernel_.at = row_of;
     std::sort(kernel_.at.begin(), kernel_.at.end());
     kernel_.at.erase(std::unique(kernel_.at.begin(), kernel_.at.end()), kernel_.at.end());
@@ -58,7 +63,7 @@ class Otf {
             std::lower_bound(kernel_.at.begin(), kernel_.at.end(), row_of[i]) - kernel_.at.begin() - first;
         if (at < 0 || at >= lanes) continue;
         const T* row = kernel + static_cast<int64_t>(i) * shape[2];
-        for (int64_t x = 0; x < shape[2]; ++x) line[wrapped(x - shape[2] / 2, nx) * L + at] += row[x];
+        for (int64_t x = 0; x < shape[2]; ++x) line[wrapped(x - origin[2], nx) * L + at] += row[x];
       }
       const T* done = plan_->rows.exec(line, s.b.data(), s.fft.data(), true);
       engine.store_rows(done, lanes, kernel_.spectrum.data() + first * 2 * L, count * 2 * L);

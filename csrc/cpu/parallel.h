@@ -72,7 +72,8 @@ inline int default_threads() {
 // where the system refuses one, so that absurd requests are cut.
 inline int team_size(int n_threads) {
   if (n_threads <= 0) n_threads = default_threads();
-  const int most = std::max(64, 4 * static_cast<int>(std::thread::hardware_concurrency()));
+  // Asking the system takes longer than to filter a small image.
+  static const int most = std::max(64, 4 * static_cast<int>(std::thread::hardware_concurrency()));
   return std::min(n_threads, most);
 }
 

@@ -8,4 +8,26 @@ from fastdeblur._dropin.mirror import mirror, original_module
 
 _original = original_module("scipy.signal", "scipy")
 
-mirror(__name__, _original, {})
+from fastdeblur.scipy.signal._convolve import choose_conv_method, convolve, correlate  # noqa: E402
+from fastdeblur.scipy.signal._direct import convolve2d, correlate2d  # noqa: E402
+from fastdeblur.scipy.signal._fft import fftconvolve, oaconvolve  # noqa: E402
+from fastdeblur.scipy.signal._median import medfilt2d  # noqa: E402
+from fastdeblur.scipy.signal._sepfir import sepfir2d  # noqa: E402
+from fastdeblur.scipy.signal._wiener import wiener  # noqa: E402
+
+mirror(
+    __name__,
+    _original,
+    {
+        "choose_conv_method": choose_conv_method,
+        "convolve": convolve,
+        "convolve2d": convolve2d,
+        "correlate": correlate,
+        "correlate2d": correlate2d,
+        "fftconvolve": fftconvolve,
+        "medfilt2d": medfilt2d,
+        "oaconvolve": oaconvolve,
+        "sepfir2d": sepfir2d,
+        "wiener": wiener,
+    },
+)

@@ -1,0 +1,7 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace fastdeblur {
+void bind_signal(pybind11::module_& m);
+}  // namespace fastdeblur

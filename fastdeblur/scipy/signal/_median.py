@@ -1,0 +1,49 @@
+"""Medians of images."""
+
+# ruff: noqa: A002 - the parameters' names are the original's
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.signal as _original
+
+from fastdeblur._dropin.replaces import PLAIN, core, replaces
+from fastdeblur.scipy.signal._arrays import REAL, usable
+
+_ZERO_OUTSIDE = 4
+_MOST_IN_WINDOW = 125
+
+
+@replaces(_original.medfilt2d)
+def medfilt2d(input: Any, kernel_size: Any = 3) -> Any:
+    """Median of every pixel's window; zeros lie beyond the borders.
+
+    input       : array (h, w), real
+    kernel_size : odd int or two of them, the window in pixels
+    Returns a fresh array of input's shape and dtype.
+
+    As scipy.signal.medfilt2d. Windows of up to 125 pixels are ours, by sorting networks over vectors of pixels; arrays with NaN
+    go to the original.
+    Raises what the original raises: ValueError for even sizes, other ranks and dtypes that cannot be ordered.
+    """
+    if type(input) not in PLAIN or input.dtype not in REAL or input.dtype.kind == "b" or input.ndim != 2:
+        return NotImplemented
+    if kernel_size is None:
+        window: tuple[int, ...] = (3, 3)
+    elif type(kernel_size) is int:
+        window = (kernel_size, kernel_size)
+    elif type(kernel_size) in (tuple, list) and all(type(k) is int for k in kernel_size):
+        window = tuple(kernel_size)
+    else:
+        return NotImplemented
+    if len(window) != 2 or not all(0 < k <= _MOST_IN_WINDOW and k % 2 for k in window):
+        return NotImplemented
+    if not 3 <= window[0] * window[1] <= _MOST_IN_WINDOW or input.size == 0:
+        return NotImplemented
+    out = np.empty(input.shape, input.dtype)
+    first = (-(window[0] // 2), -(window[1] // 2))
+    outside = np.zeros(1, input.dtype)
+    done = core().ndimage_median(usable(input), out, window, first, _ZERO_OUTSIDE, outside)  # type: ignore[union-attr]
+    return out if done else NotImplemented

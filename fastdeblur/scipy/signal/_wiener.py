@@ -1,0 +1,67 @@
+"""The local Wiener filter, a denoiser."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+import scipy.signal as _original
+
+from fastdeblur._dropin.replaces import PLAIN, core, replaces
+from fastdeblur.scipy.ndimage._lines import Line, filter_lines
+from fastdeblur.scipy.signal._arrays import REAL, Array, usable
+
+_ZERO_OUTSIDE = 4
+_LARGEST = float(np.finfo(np.float64).max)
+# The sums are direct, so that a flat patch has no variance but the original's: long windows are the original's.
+_LONGEST_WINDOW = 64
+
+
+def _window_sums(image: Array, window: tuple[int, ...]) -> Array | None:
+    """Sums over each pixel's window, zero outside; None if a value is not finite."""
+    sums = np.empty(image.shape)
+    lines = [Line(axis, np.ones(k), -(k // 2), _ZERO_OUTSIDE) for axis, k in enumerate(window)]
+    return sums if filter_lines(image, sums, lines, 0.0, _LARGEST) else None
+
+
+@replaces(_original.wiener)
+def wiener(im: Any, mysize: Any = None, noise: Any = None) -> Any:
+    """Reduce noise: every pixel is drawn to the mean of its window, the more the less the window varies beyond the noise.
+
+    im     : array of any number of dimensions
+    mysize : int or sequence of ints, the window in pixels along each axis; None: 3
+    noise  : the noise's variance; None: the mean of the local variances
+    Returns a fresh float64 array of im's shape.
+
+    As scipy.signal.wiener, including what it does to flat patches, where it divides by a variance of zero, warns and leaves
+    NaN. This is not deconvolution: `fastdeblur.wiener` undoes a blur.
+    Source: Lee 1980, doi:10.1109/TPAMI.1980.4766994
+    """
+    if type(im) not in PLAIN or im.dtype not in REAL or im.dtype.kind == "b" or im.size == 0 or im.ndim == 0:
+        return NotImplemented
+    if mysize is None:
+        window: tuple[int, ...] = (3,) * im.ndim
+    elif type(mysize) is int:
+        window = (mysize,) * im.ndim
+    elif type(mysize) in (tuple, list) and len(mysize) == im.ndim and all(type(k) is int for k in mysize):
+        window = tuple(mysize)
+    else:
+        return NotImplemented
+    if not all(1 <= k <= _LONGEST_WINDOW for k in window) or type(noise) not in (type(None), int, float):
+        return NotImplemented
+    image = usable(im)
+    with np.errstate(over="ignore"):
+        squared = image**2
+    means, variances = _window_sums(image, window), _window_sums(squared, window)
+    if means is None or variances is None:
+        return NotImplemented
+    if core().signal_wiener(image, means, variances, float(prod(window)), noise):  # type: ignore[union-attr]
+        return means
+    # NumPy says where it divides by zero.
+    if noise is None:
+        noise = variances.mean()
+    drawn = image - means
+    drawn *= 1 - noise / variances
+    drawn += means
+    return np.where(variances < noise, means, drawn)
