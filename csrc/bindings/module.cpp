@@ -3,6 +3,7 @@
 
 #include "bindings/deconvolver.h"
 #include "bindings/psf.h"
+#include "bindings/restoration.h"
 #include "cpu/parallel.h"
 
 PYBIND11_MODULE(FASTDEBLUR_MODULE, m) {
@@ -18,4 +19,5 @@ PYBIND11_MODULE(FASTDEBLUR_MODULE, m) {
   bind_deconvolver_f32(m);
   bind_deconvolver_f64(m);
   fastdeblur::bind_psf(m);
+  fastdeblur::bind_restoration(m);
 }
