@@ -1,6 +1,12 @@
 #include "bindings/restoration.h"
 
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <vector>
+
 #include "bindings/restoration_arrays.h"
+#include "restoration/deconvolve.h"
 #include "restoration/total_variation.h"
 
 namespace py = pybind11;
@@ -27,12 +33,87 @@ void bind_denoise_tv(py::module_& m) {
       },
       py::arg("image").noconvert(), py::arg("out").noconvert(), py::arg("weight"), py::arg("eps"),
       py::arg("iterations"), py::arg("n_threads"),
-      "Denoise a contiguous image into out; False, and nothing written, if its total variation is not finite.");
+      "Denoise a contiguous image into out; False, and nothing written, if its total variation is not "
+      "finite.");
+}
+
+template <class T>
+restoration::Kernel<T> kernel_of(const RestorationArray<T>& psf, const py::array& image) {
+  require(psf.ndim() == image.ndim(), "psf: expected as many axes as the image");
+  return {psf.data(), axes_of(psf, "psf: expected 1 to 3 axes and at least one pixel")};
+}
+
+template <class T>
+void bind_wiener(py::module_& m) {
+  m.def(
+      "restoration_wiener",
+      [](const RestorationArray<T>& image, const RestorationArray<T>& psf,
+         const std::optional<RestorationArray<T>>& power, double balance, bool clip, RestorationArray<T> out,
+         int n_threads) {
+        const auto shape = axes_of(image, "image: expected 1 to 3 axes and at least one pixel");
+        require(same_shape(image, out), "out: expected the image's shape");
+        require(!power || power->size() == shape[0] * shape[1] * (shape[2] / 2 + 1),
+                "power: expected the half spectrum's shape");
+        const restoration::WienerCall<T> call{
+            image.data(), shape, kernel_of(psf, image), power ? power->data() : nullptr, balance, clip};
+        T* to = out.mutable_data();
+        const py::gil_scoped_release nogil;
+        return restoration::wiener(call, to, n_threads);
+      },
+      py::arg("image").noconvert(), py::arg("psf").noconvert(), py::arg("power").noconvert(),
+      py::arg("balance"), py::arg("clip"), py::arg("out").noconvert(), py::arg("n_threads"),
+      "Wiener filter with periodic borders and |R|^2 = power (None: the Laplacian's) into out; False where "
+      "the "
+      "answer would hang on rounding or is not finite.");
+}
+
+template <class T>
+void bind_richardson_lucy(py::module_& m) {
+  m.def(
+      "restoration_richardson_lucy",
+      [](const RestorationArray<T>& image, const RestorationArray<T>& psf, const std::vector<bool>& shifted,
+         const std::vector<std::int64_t>& grid, std::int64_t iterations, std::optional<double> filter_epsilon,
+         bool clip, RestorationArray<T> out, int n_threads) {
+        const auto shape = axes_of(image, "image: expected 1 to 3 axes and at least one pixel");
+        require(same_shape(image, out), "out: expected the image's shape");
+        require(iterations >= 1, "iterations: expected at least 1");
+        require(static_cast<py::ssize_t>(grid.size()) == image.ndim(), "grid: expected one length per axis");
+        for (std::size_t a = 0; a < grid.size(); ++a)
+          require(grid[a] >= image.shape(static_cast<py::ssize_t>(a)),
+                  "grid: expected at least the image's shape");
+        const std::array<std::int64_t, 3> full{grid.size() > 1 ? grid.front() : 1,
+                                               grid.size() > 2 ? grid[1] : 1, grid.back()};
+        restoration::RichardsonLucyCall<T> call{};
+        call.image = image.data();
+        call.shape = shape;
+        call.grid = full;
+        call.psf = kernel_of(psf, image);
+        require(static_cast<py::ssize_t>(shifted.size()) == image.ndim(),
+                "shifted: expected one value per axis");
+        call.shifted = {shifted.size() > 1 && shifted.front(), shifted.size() > 2 && shifted[1],
+                        shifted.back()};
+        call.iterations = iterations;
+        call.limited = filter_epsilon.has_value();
+        call.filter_epsilon = filter_epsilon.value_or(0);
+        call.clip = clip;
+        T* to = out.mutable_data();
+        const py::gil_scoped_release nogil;
+        return restoration::richardson_lucy(call, to, n_threads);
+      },
+      py::arg("image").noconvert(), py::arg("psf").noconvert(), py::arg("shifted"), py::arg("grid"),
+      py::arg("iterations"), py::arg("filter_epsilon"), py::arg("clip"), py::arg("out").noconvert(),
+      py::arg("n_threads"),
+      "Richardson-Lucy from 0.5 with zeros outside the frame into out; False where the answer is not "
+      "finite.");
 }
 
 }  // namespace
 
 void bind_restoration(py::module_& m) {
+  bind_wiener<float>(m);
+  bind_wiener<double>(m);
+  bind_richardson_lucy<float>(m);
+  bind_richardson_lucy<double>(m);
   bind_denoise_tv<float>(m);
   bind_denoise_tv<double>(m);
 }

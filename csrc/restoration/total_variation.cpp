@@ -2,10 +2,10 @@
 //
 //   out = image - div p,   p <- (p - tau grad out) / (1 + tau / weight |grad out|),   tau = 1 / (2 ndim),
 //
-// and E = |out - image|^2 + weight sum |grad out|, per pixel, decides when to stop. Several iterations are done
-// in one walk over the image: slab r of iteration j + 1 needs slabs r - 1, r and r + 1 of iteration j only, so
-// that a few slabs of each are kept in cache. Bands of slabs read the old p and write a new one, and are
-// independent; where they meet, each computes what it needs of the other's.
+// and E = |out - image|^2 + weight sum |grad out|, per pixel, decides when to stop. Several iterations are
+// done in one walk over the image: slab r of iteration j + 1 needs slabs r - 1, r and r + 1 of iteration j
+// only, so that a few slabs of each are kept in cache. Bands of slabs read the old p and write a new one, and
+// are independent; where they meet, each computes what it needs of the other's.
 #include "restoration/total_variation.h"
 
 #include <algorithm>
@@ -26,8 +26,8 @@
 namespace fastdeblur::restoration {
 namespace {
 
-// out = image + d, d = -div p; returns the sum of d^2. p0, p1: the components across slabs and across rows, at
-// this row and at the one before (zeros where there is none); p2: along the row.
+// out = image + d, d = -div p; returns the sum of d^2. p0, p1: the components across slabs and across rows,
+// at this row and at the one before (zeros where there is none); p2: along the row.
 template <class T, bool Volume>
 T primal_row(const T* __restrict image, const T* __restrict p0, const T* __restrict p0_before,
              const T* __restrict p1, const T* __restrict p1_before, const T* __restrict p2, std::int64_t n,
@@ -146,9 +146,8 @@ class Chambolle {
  private:
   // `steps` iterations from the old p: to the new p, or to what the next iteration makes of the image in out.
   void walk(Team& team, std::int64_t steps, T* out) {
-    team.parallel_for(bands_, [&](std::int64_t band, int worker) {
-      walk_band(band, steps, out, rings(worker));
-    });
+    team.parallel_for(bands_,
+                      [&](std::int64_t band, int worker) { walk_band(band, steps, out, rings(worker)); });
   }
 
   Rings<T>& rings(int worker) {
@@ -220,10 +219,9 @@ class Chambolle {
     for (std::int64_t y = 0; y < shape_.rows; ++y) {
       const std::int64_t at = y * n;
       const T* p1 = Volume ? p.component[1] + at : nullptr;
-      sum += static_cast<double>(
-          primal_row<T, Volume>(image + at, p.component[0] + at,
-                                before.component[0] ? before.component[0] + at : zeros, p1,
-                                y > 0 ? p1 - n : zeros, p.component[kDim - 1] + at, n, out + at));
+      sum += static_cast<double>(primal_row<T, Volume>(
+          image + at, p.component[0] + at, before.component[0] ? before.component[0] + at : zeros, p1,
+          y > 0 ? p1 - n : zeros, p.component[kDim - 1] + at, n, out + at));
     }
     return sum;
   }

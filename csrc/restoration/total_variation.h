@@ -1,5 +1,5 @@
-// Total-variation denoising of one image by Chambolle's projection, with scikit-image's iteration and stopping
-// rule.
+// Total-variation denoising of one image by Chambolle's projection, with scikit-image's iteration and
+// stopping rule.
 #pragma once
 
 #include <cstdint>

@@ -8,4 +8,16 @@ from fastdeblur._dropin.mirror import mirror, original_module
 
 _original = original_module("skimage.restoration", "scikit-image")
 
-mirror(__name__, _original, {})
+from fastdeblur.skimage.restoration._richardson_lucy import richardson_lucy  # noqa: E402
+from fastdeblur.skimage.restoration._total_variation import denoise_tv_chambolle  # noqa: E402
+from fastdeblur.skimage.restoration._wiener import wiener  # noqa: E402
+
+mirror(
+    __name__,
+    _original,
+    {
+        "denoise_tv_chambolle": denoise_tv_chambolle,
+        "richardson_lucy": richardson_lucy,
+        "wiener": wiener,
+    },
+)
