@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "bindings/restoration_arrays.h"
+#include "restoration/db2_detail.h"
 #include "restoration/deconvolve.h"
 #include "restoration/total_variation.h"
 
@@ -107,6 +108,30 @@ void bind_richardson_lucy(py::module_& m) {
       "finite.");
 }
 
+template <class T>
+void bind_db2_detail(py::module_& m) {
+  m.def(
+      "restoration_db2_detail",
+      [](const RestorationArray<T>& in, py::ssize_t axis, RestorationArray<T> out, int n_threads) {
+        require(axis >= 0 && axis < in.ndim() && in.size() > 0, "axis: expected one of a non-empty array's");
+        require(in.ndim() == out.ndim(), "out: expected as many axes as the array");
+        std::int64_t outer = 1, inner = 1;
+        for (py::ssize_t a = 0; a < in.ndim(); ++a) {
+          const std::int64_t wanted = a == axis ? restoration::db2_length(in.shape(a)) : in.shape(a);
+          require(out.shape(a) == wanted, "out: expected (n + 3) // 2 along the axis");
+          if (a < axis) outer *= in.shape(a);
+          if (a > axis) inner *= in.shape(a);
+        }
+        const std::int64_t n = in.shape(axis);
+        const T* from = in.data();
+        T* to = out.mutable_data();
+        const py::gil_scoped_release nogil;
+        restoration::db2_detail(from, outer, n, inner, to, n_threads);
+      },
+      py::arg("array").noconvert(), py::arg("axis"), py::arg("out").noconvert(), py::arg("n_threads"),
+      "High-pass half of a db2 wavelet transform along one axis of a contiguous array, into out.");
+}
+
 }  // namespace
 
 void bind_restoration(py::module_& m) {
@@ -116,6 +141,9 @@ void bind_restoration(py::module_& m) {
   bind_richardson_lucy<double>(m);
   bind_denoise_tv<float>(m);
   bind_denoise_tv<double>(m);
+  bind_db2_detail<float>(m);
+  bind_db2_detail<double>(m);
+  bind_restoration_gibbs(m);
 }
 
 }  // namespace fastdeblur

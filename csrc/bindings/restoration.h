@@ -6,5 +6,6 @@ namespace fastdeblur {
 
 // What stands behind fastdeblur.skimage.restoration.
 void bind_restoration(pybind11::module_& m);
+void bind_restoration_gibbs(pybind11::module_& m);
 
 }  // namespace fastdeblur

@@ -80,9 +80,11 @@ def wiener(
             return NotImplemented
         power = None
     else:
-        power = _power(reg, shape, half, dtype)
-        if power is None:
+        transfer = response(reg, shape)
+        if transfer is None:
             return NotImplemented
+        # The original takes the real part, too.
+        power = np.square(transfer.real.astype(dtype))
     out = np.empty(shape, dtype)
     done = native().restoration_wiener(
         contiguous(image, dtype), contiguous(psf, dtype), power, float(balance), clip, out, 0
@@ -90,13 +92,12 @@ def wiener(
     return out if done else NotImplemented
 
 
-def _power(reg: Any, shape: tuple[int, ...], half: tuple[int, ...], dtype: Any) -> Real | None:
-    """|Re R|^2 on the half spectrum (the original ignores the imaginary part), or None where reg is unusual."""
+def response(reg: Any, shape: tuple[int, ...]) -> Real | None:
+    """The regulariser's transfer function on the half spectrum, or None where reg is unusual."""
+    half = (*shape[:-1], shape[-1] // 2 + 1)
+    result: Real | None = None
     if type(reg) in PLAIN and reg.dtype.kind == "c" and reg.shape == half:
-        response = reg
+        result = reg
     elif fits_in(reg, shape):
-        response = uft.ir2tf(reg, shape)
-    else:
-        return None
-    real: Real = response.real.astype(dtype)
-    return real * real
+        result = uft.ir2tf(reg, shape)
+    return result
