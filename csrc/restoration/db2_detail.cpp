@@ -19,8 +19,8 @@ namespace {
 
 // Daubechies 1988, doi:10.1002/cpa.3160410705: (1 -+ sqrt 3) / (4 sqrt 2) and (3 -+ sqrt 3) / (4 sqrt 2).
 template <class T>
-constexpr T kHighPass[4] = {T(-0.48296291314469025), T(0.836516303737469), T(-0.22414386804185735),
-                            T(-0.12940952255092145)};
+constexpr T kHighPass[4] = {T(-0.48296291314453416), T(0.8365163037378079), T(-0.2241438680420134),
+                            T(-0.12940952255126037)};
 
 // Where sample i of the mirrored axis comes from.
 inline std::int64_t mirrored(std::int64_t i, std::int64_t n) {
@@ -28,23 +28,38 @@ inline std::int64_t mirrored(std::int64_t i, std::int64_t n) {
   return folded < n ? folded : 2 * n - 1 - folded;
 }
 
+// What makes output o, in the order of the sum: taps beyond the far end come first, the farthest leading.
 template <class T>
-T filtered(T a, T b, T c, T d) {
-  const auto& h = kHighPass<T>;
-  return ((h[0] * a + h[1] * b) + h[2] * c) + h[3] * d;
+struct Taps {
+  T weight[4];
+  std::int64_t from[4];
+
+  Taps(std::int64_t o, std::int64_t n) {
+    const std::int64_t i = 2 * o + 1, beyond = i >= n ? i - n + 1 : 0;
+    for (std::int64_t k = 0; k < 4; ++k) {
+      const std::int64_t tap = k < beyond ? beyond - 1 - k : k;
+      weight[k] = kHighPass<T>[tap];
+      from[k] = mirrored(i - tap, n);
+    }
+  }
+};
+
+template <class T>
+T filtered(const T* weight, T a, T b, T c, T d) {
+  return ((weight[0] * a + weight[1] * b) + weight[2] * c) + weight[3] * d;
 }
 
 template <class T>
 void along_rows(const T* in, std::int64_t n, T* out) {
   const std::int64_t m = db2_length(n);
   auto at_border = [&](std::int64_t o) {
-    const std::int64_t i = 2 * o + 1;
-    out[o] =
-        filtered(in[mirrored(i, n)], in[mirrored(i - 1, n)], in[mirrored(i - 2, n)], in[mirrored(i - 3, n)]);
+    const Taps<T> t(o, n);
+    out[o] = filtered(t.weight, in[t.from[0]], in[t.from[1]], in[t.from[2]], in[t.from[3]]);
   };
   at_border(0);
   std::int64_t o = 1;
-  for (; 2 * o + 1 < n; ++o) out[o] = filtered(in[2 * o + 1], in[2 * o], in[2 * o - 1], in[2 * o - 2]);
+  for (; 2 * o + 1 < n; ++o)
+    out[o] = filtered(kHighPass<T>, in[2 * o + 1], in[2 * o], in[2 * o - 1], in[2 * o - 2]);
   for (; o < m; ++o) at_border(o);
 }
 
@@ -64,12 +79,12 @@ void db2_detail(const T* in, std::int64_t outer, std::int64_t n, std::int64_t in
     return;
   }
   parallel_for(outer * m, threads, [&](std::int64_t k) {
-    const T* from = in + k / m * n * inner;
-    const std::int64_t i = k % m * 2 + 1;
-    const T* row[4];
-    for (std::int64_t j = 0; j < 4; ++j) row[j] = from + mirrored(i - j, n) * inner;
+    const T* slab = in + k / m * n * inner;
+    const Taps<T> t(k % m, n);
+    const T *a = slab + t.from[0] * inner, *b = slab + t.from[1] * inner, *c = slab + t.from[2] * inner,
+            *d = slab + t.from[3] * inner;
     T* to = out + k * inner;
-    for (std::int64_t x = 0; x < inner; ++x) to[x] = filtered(row[0][x], row[1][x], row[2][x], row[3][x]);
+    for (std::int64_t x = 0; x < inner; ++x) to[x] = filtered(t.weight, a[x], b[x], c[x], d[x]);
   });
 }
 

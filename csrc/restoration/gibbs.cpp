@@ -72,7 +72,7 @@ void sample_row(const Row<T>& row, std::int64_t n, const GibbsStep& step, GibbsS
 template <class T>
 Gibbs<T>::Gibbs(const GibbsProblem<T>& problem, int n_threads) : problem_(problem) {
   const std::int64_t size = problem.rows * problem.n;
-  threads_ = size < (1 << 14) ? 1 : team_size(n_threads);
+  threads_ = size < (1 << 16) ? 1 : team_size(n_threads);
   band_ = std::max<std::int64_t>(1, 4096 / problem.n);
   sums_.resize(static_cast<std::size_t>((problem.rows + band_ - 1) / band_));
   scratch_.resize(static_cast<std::size_t>(threads_));

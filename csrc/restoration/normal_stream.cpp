@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <stdexcept>
@@ -111,6 +112,9 @@ class Words {
   }
   double uniform() { return static_cast<double>(next() >> 11) * (1.0 / 9007199254740992.0); }
   std::int64_t used() const { return used_; }
+  const std::uint64_t* block() const { return block_.data(); }
+  // At most to where the words drawn so far end, or to the block's end.
+  void seek(std::int64_t at) { used_ = at; }
 
   static constexpr std::int64_t kBlock = 4096 + 32;
 
@@ -134,21 +138,28 @@ double slow_normal(Words& words, const Ziggurat& z, std::size_t layer, std::uint
   return x;
 }
 
-// Numbers until `most` of them are drawn or the next would start at word `stop` or later.
+// Numbers until `most` of them are drawn or the next would start at word `stop`, no further than the block,
+// or later.
 template <class T>
 std::int64_t normals(Words& words, std::int64_t stop, std::int64_t most, T* out) {
   const Ziggurat& z = ziggurat();
-  std::int64_t count = 0;
-  while (count < most && words.used() < stop) {
-    const std::uint64_t word = words.next();
+  std::int64_t count = 0, at = 0;
+  while (count < most && at < stop) {
+    const std::uint64_t word = words.block()[at++];
     const std::size_t layer = word & 0xff;
     const std::uint64_t abscissa = word >> 9 & 0x000fffffffffffffu;
     double x = static_cast<double>(static_cast<std::int64_t>(abscissa)) * z.width[layer];
-    x = word & 0x100 ? -x : x;
-    bool accepted = true;
-    if (abscissa >= z.inside[layer]) x = slow_normal(words, z, layer, abscissa, x, accepted);
-    if (accepted) out[count++] = static_cast<T>(x);
+    x = std::bit_cast<double>(std::bit_cast<std::uint64_t>(x) ^ (word >> 8 & 1) << 63);
+    if (abscissa >= z.inside[layer]) {
+      words.seek(at);
+      bool accepted;
+      x = slow_normal(words, z, layer, abscissa, x, accepted);
+      at = words.used();
+      if (!accepted) continue;
+    }
+    out[count++] = static_cast<T>(x);
   }
+  words.seek(at);
   return count;
 }
 

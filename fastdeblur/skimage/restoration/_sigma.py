@@ -69,5 +69,5 @@ def _sigma(image: Any) -> Any:
         filtered = np.empty(shape, dtype)
         native().restoration_db2_detail(detail, axis, filtered, 0)
         detail = filtered
-    magnitudes = np.abs(detail[np.nonzero(detail)])
-    return np.median(magnitudes) / _NORMAL_QUARTILE
+    magnitudes = np.abs(detail)
+    return np.median(magnitudes[magnitudes != 0]) / _NORMAL_QUARTILE
