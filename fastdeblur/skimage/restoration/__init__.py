@@ -8,4 +8,20 @@ from fastdeblur._dropin.mirror import mirror, original_module
 
 _original = original_module("skimage.restoration", "scikit-image")
 
-mirror(__name__, _original, {})
+from fastdeblur.skimage.restoration._richardson_lucy import richardson_lucy  # noqa: E402
+from fastdeblur.skimage.restoration._sigma import estimate_sigma  # noqa: E402
+from fastdeblur.skimage.restoration._total_variation import denoise_tv_chambolle  # noqa: E402
+from fastdeblur.skimage.restoration._unsupervised import unsupervised_wiener  # noqa: E402
+from fastdeblur.skimage.restoration._wiener import wiener  # noqa: E402
+
+mirror(
+    __name__,
+    _original,
+    {
+        "denoise_tv_chambolle": denoise_tv_chambolle,
+        "estimate_sigma": estimate_sigma,
+        "richardson_lucy": richardson_lucy,
+        "unsupervised_wiener": unsupervised_wiener,
+        "wiener": wiener,
+    },
+)

@@ -1,0 +1,180 @@
+"""Unsupervised Wiener-Hunt deconvolution as scikit-image does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import skimage.restoration as _original
+from skimage.restoration import uft
+
+from fastdeblur._dropin.replaces import replaces
+from fastdeblur.skimage.restoration._common import (
+    Real,
+    fits_in,
+    is_count,
+    is_image,
+    is_number,
+    native,
+    working_dtype,
+)
+from fastdeblur.skimage.restoration._wiener import response
+
+_DEFAULTS = {"threshold": 1e-4, "max_num_iter": 200, "min_num_iter": 30, "burnin": 15, "callback": None}
+# Below this many frequencies NumPy's own draws are as quick as to hand the generator's state over.
+_FEW = 2048
+_LOW_WORD = (1 << 64) - 1
+
+Sums = tuple[float, float, float, float, float, float]
+Draw = Callable[[float, float, bool, int], Sums]
+
+
+@replaces(_original.unsupervised_wiener)
+def unsupervised_wiener(
+    image: Any,
+    psf: Any,
+    reg: Any = None,
+    user_params: Any = None,
+    is_real: bool = True,
+    clip: bool = True,
+    *,
+    rng: Any = None,
+) -> Any:
+    """Wiener-Hunt deconvolution whose balance a Gibbs sampler finds: scikit-image's function, one walk for each sample.
+
+    Parameters
+    ----------
+    image : (M, N) array, real
+    psf : array of two axes, real
+        Impulse response with its origin at ``shape // 2``, used as it is.
+    reg : array, optional
+        Impulse response or half-spectrum transfer function of the regularisation; the Laplacian by default.
+    user_params : dict, optional
+        ``threshold``, ``burnin``, ``min_num_iter``, ``max_num_iter`` and ``callback`` of the sampler.
+    is_real : bool
+        Whether transfer functions are given on half the frequencies.
+    clip : bool
+        Cut the result to [-1, 1].
+    rng : numpy.random.Generator, int or None
+
+    Returns
+    -------
+    The posterior mean, of image's shape, float32 for float16 and float32 and otherwise float64; and the chains of precisions,
+    ``{"noise": [...], "prior": [...]}``.
+
+    Notes
+    -----
+    The same ``rng`` gives the same samples as scikit-image, to rounding, and a generator ends in the same state. With PCG64, NumPy's
+    default, the numbers are drawn on all threads. Fast are real images with a real PSF no larger than the image and
+    ``is_real=True``, without a callback; the rest goes to scikit-image.
+
+    The original has surprises that are kept here: whether a spectrum is half of one is guessed from its two sizes being
+    different, which holds for whole ones and fails for half ones of some shapes; half spectra count the Nyquist column twice; borders
+    are periodic and ``clip=True`` cuts an image in 0..255 to 1. `fastdeblur.wiener` takes the balance from the caller, and has
+    boundaries that do not ring.
+
+    References
+    ----------
+    Orieux, Giovannelli, Rodet 2010, doi:10.1364/JOSAA.27.001593.
+    """
+    if not (
+        is_image(image)
+        and image.ndim == 2
+        and fits_in(psf, image.shape)
+        and is_real is True
+        and type(clip) is bool
+        and (rng is None or is_count(rng) or type(rng) is np.random.Generator)
+        and (user_params is None or type(user_params) is dict)
+    ):
+        return NotImplemented
+    params = {**_DEFAULTS, **(user_params or {})}
+    last, least, burnin = params["max_num_iter"], params["min_num_iter"], params["burnin"]
+    shape, dtype = image.shape, working_dtype(image.dtype)
+    half = (shape[0], shape[1] // 2 + 1)
+    if (
+        len(params) != len(_DEFAULTS)
+        or params["callback"]
+        or not (is_count(last) and is_count(least) and is_count(burnin) and is_number(params["threshold"]))
+        or not last > burnin + 1 > 0
+        or psf.shape == half
+        or (reg is None and min(shape) < 3)
+    ):
+        return NotImplemented
+    transfer = uft.laplacian(2, shape)[0] if reg is None else response(reg, shape)
+    if transfer is None or dtype is None:
+        return NotImplemented
+    image = image.astype(dtype, copy=False)
+    regular = np.ascontiguousarray(transfer.real.astype(dtype, copy=False))
+    otf = np.ascontiguousarray(uft.ir2tf(psf.astype(dtype, copy=False), shape))
+    data = np.ascontiguousarray(uft.urfft2(image))
+    rng = np.random.default_rng(rng)
+    mean = np.zeros_like(otf)
+    draw = _sampler(otf, data, regular, mean, rng)
+
+    def norm(whole: float, first: float) -> Any:
+        """`uft.image_quad_norm`, from the sums over all columns and over the first."""
+        return dtype(whole if half[0] == half[1] else 2 * whole - first)
+
+    noise: list[float] = [1]
+    prior: list[float] = [1]
+    for iteration in range(last):
+        count = iteration - burnin  # of the samples in the mean
+        measured = count if count > 1 and iteration > least else 0
+        residual, residual_first, roughness, roughness_first, change, size = draw(
+            noise[-1], prior[-1], count > 0, measured
+        )
+        noise.append(rng.gamma(image.size / 2, 2 / norm(residual, residual_first)))
+        prior.append(rng.gamma((image.size - 1) / 2, 2 / norm(roughness, roughness_first)))
+        if measured and np.float64(change) / size / measured < params["threshold"]:
+            break
+    result = uft.uirfft2(mean / dtype(iteration - burnin), shape=shape)
+    if clip:
+        result[result > 1] = 1
+        result[result < -1] = -1
+    return result, {"noise": noise, "prior": prior}
+
+
+def _sampler(otf: Real, data: Real, reg: Real, mean: Real, rng: np.random.Generator) -> Draw:
+    """draw(noise, prior, counts, measured): one more sample, with the generator's next numbers; its sums."""
+    kind = native().RestorationGibbsF32 if reg.dtype == np.float32 else native().RestorationGibbsF64
+    sampler = kind(otf, data, reg, mean, 0)
+    bits = rng.bit_generator
+    if otf.size >= _FEW and type(bits) is np.random.PCG64 and _draws_as_numpy_does():
+
+        def draw(noise: float, prior: float, counts: bool, measured: int) -> Sums:
+            with bits.lock:
+                state = bits.state
+                words = state["state"]
+                sums, high, low = sampler.step(
+                    noise, prior, counts, measured, _halves(words["state"]), _halves(words["inc"])
+                )
+                words["state"] = high << 64 | low
+                bits.state = state
+            return sums  # type: ignore[no-any-return]
+
+        return draw
+    numbers = np.empty((2, *otf.shape))
+
+    def draw_with(noise: float, prior: float, counts: bool, measured: int) -> Sums:
+        rng.standard_normal(out=numbers)
+        return sampler.step_with(noise, prior, counts, measured, numbers)  # type: ignore[no-any-return]
+
+    return draw_with
+
+
+def _halves(word: int) -> tuple[int, int]:
+    return word >> 64, word & _LOW_WORD
+
+
+@cache
+def _draws_as_numpy_does() -> bool:
+    """Whether this NumPy's stream is the one that the core knows: NumPy promises no stream for ever."""
+    rng = np.random.default_rng(12345)
+    words = rng.bit_generator.state["state"]
+    ours = np.empty(20_000)
+    high, low = native().restoration_normals(_halves(words["state"]), _halves(words["inc"]), ours, 1)
+    theirs = rng.standard_normal(ours.size)
+    same = rng.bit_generator.state["state"]["state"] == high << 64 | low
+    return bool(same and np.allclose(ours, theirs, rtol=1e-12, atol=1e-15))
