@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from conftest import need
 
 HERE = Path(__file__).resolve().parent / "upstream"
@@ -42,29 +43,13 @@ def start(folder, patch, part="", only=None):
         chosen.write_text("\n".join(only), encoding="utf-8")
         environment["UPSTREAM_ONLY"] = str(chosen)
     root = Path(scipy.__file__).parent
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-c", str(HERE / "pytest.ini")]
+    command += [f"--rootdir={root}", f"--confcutdir={root}"]
+    for plugin in ("in_place", "no:cacheprovider", "no:benchmark", "no:randomly"):
+        command += ["-p", plugin]
     with open(folder / f"{name}.log", "wb") as log:
         process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "pytest",
-                "-c",
-                str(HERE / "pytest.ini"),
-                f"--rootdir={root}",
-                f"--confcutdir={root}",
-                "-p",
-                "in_place",
-                "-p",
-                "no:cacheprovider",
-                "-p",
-                "no:benchmark",
-                "-p",
-                "no:randomly",
-                "-q",
-                "--tb=short",
-                "--pyargs",
-                *selection.MODULES,
-            ],  # fmt: skip
+            [*command, "--pyargs", *selection.MODULES],
             cwd=folder,
             env=environment,
             stdout=log,

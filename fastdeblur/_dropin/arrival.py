@@ -64,3 +64,8 @@ def watch(names: Sequence[str], tell: Callable[[str], None]) -> None:
 def stop() -> None:
     """No longer be told."""
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Watch)]
+
+
+def is_deadlock(error: RuntimeError) -> bool:
+    """Whether the import system gave up because two threads import two modules in opposite order."""
+    return type(error).__name__ == "_DeadlockError"

@@ -11,7 +11,8 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-from fastdeblur._dropin.patching import drop_in_is_complete
+from fastdeblur._dropin.arrival import is_deadlock
+from fastdeblur._dropin.patching import put_in_place
 
 
 def mirror(name: str, original: ModuleType, ours: dict[str, Any]) -> None:
@@ -41,7 +42,7 @@ def mirror(name: str, original: ModuleType, ours: dict[str, Any]) -> None:
     _mirrored[name] = original.__name__
     if _submodules not in sys.meta_path:
         sys.meta_path.insert(0, _submodules)
-    drop_in_is_complete(original.__name__)
+    put_in_place(original.__name__)
 
 
 def original_module(name: str, extra: str) -> ModuleType:
@@ -55,6 +56,11 @@ def original_module(name: str, extra: str) -> ModuleType:
                 name=error.name,
             ) from None
         raise
+    except RuntimeError as error:
+        # Another thread imports the original for a program that is patched, has come to its end and waits for us.
+        if not is_deadlock(error):
+            raise
+        return sys.modules[name]
 
 
 _mirrored: dict[str, str] = {}  # our module's name -> its original's

@@ -55,7 +55,7 @@ class Patch:
             _wanted.update(self._modules)
             self._held.append(_era)
             self._ready = True
-        arrival.watch(MODULES, _load)
+        arrival.watch(MODULES, _arrived)
         for name in self._modules:
             if name in sys.modules:
                 _load(name)
@@ -109,23 +109,32 @@ def unpatch() -> None:
 
 def _load(name: str) -> None:
     """The drop-in for an original that is imported; then ours into the original's places."""
+    import_module(f"fastdeblur.{name}")
+    put_in_place(name)
+
+
+def _arrived(name: str) -> None:
+    """An original has just been imported, and its import lock is still held."""
     if not _wanted[name]:
         return
-    drop_in = import_module(f"fastdeblur.{name}")
+    # Whoever is importing the drop-in already may be waiting for that lock, and calls put_in_place in the end.
+    if f"fastdeblur.{name}" not in sys.modules:
+        try:
+            import_module(f"fastdeblur.{name}")
+        except RuntimeError as error:
+            if not arrival.is_deadlock(error):
+                raise
+    put_in_place(name)
+
+
+def put_in_place(name: str) -> None:
+    """Ours into the original's places, if `patch` wants that; also called by a drop-in that has become complete."""
+    names = vars(sys.modules[f"fastdeblur.{name}"]).get("fastdeblur_names")
     with _lock:
-        # A drop-in that is just importing its original brought us here, and has nothing to give yet: it comes again.
-        names = vars(drop_in).get("fastdeblur_names")
-        if names is None or not _wanted[name] or name in _in_place:
-            return
-        ours = [vars(drop_in)[n] for n in names]
-        _in_place[name] = [(function.__fastdeblur_original__, function) for function in ours]
-        _exchange(_in_place[name])
-
-
-def drop_in_is_complete(name: str) -> None:
-    """A drop-in has all its functions now; whoever waits for them gets them."""
-    if name in sys.modules:
-        _load(name)
+        if names is not None and name in sys.modules and _wanted[name] and name not in _in_place:
+            ours = [vars(sys.modules[f"fastdeblur.{name}"])[n] for n in names]
+            _in_place[name] = [(function.__fastdeblur_original__, function) for function in ours]
+            _exchange(_in_place[name])
 
 
 def _restore_unwanted() -> None:
