@@ -88,22 +88,22 @@ def _prepend(directory: str, own_path: bool) -> None:
 
 
 def _run_path(path: str, own_path: bool) -> None:
-    if os.path.isfile(path) and not _is_archive(path):
-        full = os.path.abspath(path)
+    full = os.path.join(os.getcwd(), path)  # as Python does it: absolute, but not tidied up
+    if os.path.isfile(full) and not _is_archive(full):
         try:
             with io.open_code(full) as file:
                 source = file.read()
         except OSError as error:
             raise _NotFound(f"cannot read {path!r}: {error.strerror}") from None
-        _prepend(os.path.dirname(os.path.realpath(path)), own_path)
+        _prepend(os.path.dirname(os.path.realpath(full)), own_path)
         loader = SourceFileLoader("__main__", full)
         _run(_code_of(source, full), {"__file__": full, "__cached__": None, "__loader__": loader})
         return
-    if not os.path.exists(path):
+    if not os.path.exists(full):
         raise _NotFound(f"no such file: {path!r}")
     # Also with -P: a folder or an archive is itself the place to look, as it is for Python.
-    sys.path.insert(0, path)
-    spec = PathFinder.find_spec("__main__", [path])
+    sys.path.insert(0, full)
+    spec = PathFinder.find_spec("__main__", [full])
     if spec is None:
         raise _NotFound(f"no __main__.py in {path!r}")
     _run_spec(spec)
@@ -170,8 +170,9 @@ def _hide_own_frames() -> None:
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         inner = trace
-        while inner is not None and inner.tb_frame.f_globals is globals():
-            inner = inner.tb_next
+        for own in (False, True):  # first those that called us, then ours
+            while inner is not None and (inner.tb_frame.f_globals is globals()) is own:
+                inner = inner.tb_next
         # A program that does not even compile has no frames; the error names file and line itself.
         if inner is None and not isinstance(error, SyntaxError):
             inner = trace
