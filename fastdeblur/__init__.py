@@ -2,11 +2,15 @@
 
 Functions: ``wiener``, ``richardson_lucy``; for streams of frames ``Deconvolver``; ``estimate_memory`` says beforehand what a call
 takes; ``psf`` makes point-spread functions. Images are in linear light, arrays of any real dtype; nothing is rescaled or clipped.
+
+``fastdeblur.scipy.signal``, ``fastdeblur.scipy.ndimage`` and ``fastdeblur.skimage.restoration`` stand in for the modules that they
+are named after; ``patch`` and ``unpatch`` let existing code run on them without a change.
 """
 
 from fastdeblur import errors, psf
+from fastdeblur._dropin.patching import patch, unpatch
 from fastdeblur._version import __version__
-from fastdeblur.errors import DeviceError, InvalidArgument, OutOfMemory, PSFWarning, Unsupported
+from fastdeblur.errors import DeviceError, InvalidArgument, MaskWarning, OutOfMemory, PSFWarning, Unsupported
 from fastdeblur.methods.richardson_lucy import Iteration, richardson_lucy
 from fastdeblur.methods.wiener import wiener
 from fastdeblur.plan import Deconvolver, estimate_memory
@@ -16,13 +20,16 @@ __all__ = [
     "DeviceError",
     "InvalidArgument",
     "Iteration",
+    "MaskWarning",
     "OutOfMemory",
     "PSFWarning",
     "Unsupported",
     "__version__",
     "errors",
     "estimate_memory",
+    "patch",
     "psf",
     "richardson_lucy",
+    "unpatch",
     "wiener",
 ]

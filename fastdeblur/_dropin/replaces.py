@@ -34,29 +34,63 @@ def core() -> ModuleType | None:
 
 def replaces(original: Callable[..., Any]) -> Callable[[Function], Function]:
     """Decorator: the original's place is taken by the decorated function, which may answer NotImplemented."""
+    # Taken from a patched module, or from one that is loaded again, it may be ours: never stand in front of ourselves.
+    original = getattr(original, "__fastdeblur_original__", original)
 
     def decorate(ours: Function) -> Function:
-        parameters = inspect.signature(ours).parameters.values()
-        open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        names = frozenset(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
-        most = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+        most, keywords, signature = _shared_interface(ours, original)
 
         @wraps(ours)
         def call(*args: Any, **kwargs: Any) -> Any:
-            if core() is not None and len(args) <= most and (open_ended or names.issuperset(kwargs)):
+            if len(args) <= most and (not kwargs or keywords.issuperset(kwargs)) and core() is not None:
                 result = ours(*args, **kwargs)
                 if result is not NotImplemented:
                     return result
             return _elsewhere(original, args, kwargs)
 
         call.__fastdeblur_original__ = original  # type: ignore[attr-defined]
-        try:
-            call.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
-        except ValueError:  # a builtin that does not tell
-            call.__signature__ = inspect.signature(ours)  # type: ignore[attr-defined]
+        call.__signature__ = signature  # type: ignore[attr-defined]
         return call  # type: ignore[return-value]
 
     return decorate
+
+
+def _shared_interface(
+    ours: Callable[..., Any], original: Callable[..., Any]
+) -> tuple[int, frozenset[str], inspect.Signature]:
+    """How many positional arguments and which keywords mean the same to both, and the signature to show.
+
+    Another version of the original may have fewer parameters, more, or other defaults than ours was written for. What differs
+    is the original's to answer; where a default differs, or the order, that is every call.
+    """
+    mine = inspect.signature(ours)
+    try:
+        theirs = inspect.signature(original)
+    except ValueError:  # a C function that does not tell; those take keywords rarely
+        return _positional(mine), frozenset(), mine
+    defaults = {name: parameter.default for name, parameter in theirs.parameters.items()}
+    same_defaults = all(
+        name not in defaults or _same(parameter.default, defaults[name])
+        for name, parameter in mine.parameters.items()
+    )
+    most = min(_positional(mine), _positional(theirs))
+    same_order = list(mine.parameters)[:most] == list(theirs.parameters)[:most]
+    if not (same_defaults and same_order):
+        return -1, frozenset(), theirs
+    keywords = frozenset(
+        name
+        for name, parameter in mine.parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY) and name in defaults
+    )
+    return most, keywords, theirs
+
+
+def _positional(signature: inspect.Signature) -> int:
+    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in signature.parameters.values())
+
+
+def _same(a: object, b: object) -> bool:
+    return a is b or (type(a) is type(b) and bool(a == b))
 
 
 def _elsewhere(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -64,12 +98,12 @@ def _elsewhere(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict
     masked = False
     for value in (*args, *kwargs.values()):
         kind = type(value)
-        if kind.__module__.partition(".")[0] == "cupy":
+        if str(kind.__module__).partition(".")[0] == "cupy":
             theirs = _cupy_function(original)
             return (theirs or original)(*args, **kwargs)
-        masked = masked or issubclass(kind, np.ma.MaskedArray)
+        masked = masked or (isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value))
     result = original(*args, **kwargs)
-    if masked and not isinstance(result, np.ma.MaskedArray):
+    if masked and _lost_its_mask(result):
         warnings.warn(
             f"{original.__name__}: the original ignores masks, and so does this result; fill or weigh the masked pixels first",
             MaskWarning,
@@ -78,14 +112,19 @@ def _elsewhere(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict
     return result
 
 
+def _lost_its_mask(result: Any) -> bool:
+    first = result[0] if isinstance(result, tuple) and result else result
+    # The name of a convolution method is no image.
+    return not isinstance(first, (np.ma.MaskedArray, str))
+
+
 def _cupy_function(original: Callable[..., Any]) -> Callable[..., Any] | None:
     """CuPy's or cuCIM's function of the same name and place, if it is installed and there."""
-    package, _, rest = original.__module__.partition(".")
-    public = rest.partition("._")[0]
-    home = {"scipy": "cupyx.scipy.", "skimage": "cucim.skimage."}.get(package)
+    package, module = [*original.__module__.split("."), ""][:2]
+    home = {"scipy": "cupyx.scipy", "skimage": "cucim.skimage"}.get(package)
     if home is None:
         return None
     try:
-        return getattr(import_module(home + public), original.__name__, None)
+        return getattr(import_module(f"{home}.{module}"), original.__name__, None)
     except ImportError:
         return None

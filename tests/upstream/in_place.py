@@ -1,0 +1,91 @@
+"""A pytest plugin that runs SciPy's tests on our functions.
+
+Environment: UPSTREAM_PATCH=1 puts ours in place before the tests are imported; UPSTREAM_ONLY names a file with the node ids to
+run, else UPSTREAM_PART selects among `selection.PARTS`; the outcomes and the calls that ours answered go to UPSTREAM_REPORT.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from pathlib import Path
+
+import selection
+
+PATCH = os.environ["UPSTREAM_PATCH"] == "1"
+REPORT = Path(os.environ["UPSTREAM_REPORT"])
+
+outcomes: dict[str, str] = {}
+answered: Counter[str] = Counter()
+
+
+def count_answers(name, function):
+    """Count the calls that our function takes, rather than the original that it stands in front of."""
+    cell = function.__closure__[function.__code__.co_freevars.index("ours")]
+    ours = cell.cell_contents
+
+    def counted(*args, **kwargs):
+        result = ours(*args, **kwargs)
+        answered[name] += result is not NotImplemented
+        return result
+
+    cell.cell_contents = counted
+
+
+def know_capabilities(function):
+    """SciPy's test decorators look up by the function itself what its tests may be run with."""
+    try:
+        from scipy._lib._array_api import xp_capabilities_table
+    except ImportError:
+        return
+    original = function.__fastdeblur_original__
+    if original in xp_capabilities_table:
+        xp_capabilities_table[function] = xp_capabilities_table[original]
+
+
+def put_in_place():
+    import importlib
+
+    import fastdeblur
+
+    fastdeblur.patch()
+    for module in ("scipy.signal", "scipy.ndimage"):
+        original = importlib.import_module(module)
+        ours = importlib.import_module(f"fastdeblur.{module}")
+        for name in ours.fastdeblur_names:
+            function = getattr(ours, name)
+            assert getattr(original, name) is function, f"{module}.{name} is not ours"
+            count_answers(f"{module}.{name}", function)
+            answered[f"{module}.{name}"] = 0
+            know_capabilities(function)
+
+
+if PATCH:
+    put_in_place()
+
+
+def chosen(item):
+    if only := os.environ.get("UPSTREAM_ONLY"):
+        return item.nodeid in Path(only).read_text(encoding="utf-8").split("\n")
+    for pattern, part in selection.PARTS:
+        if re.search(pattern, item.nodeid):
+            return part == os.environ["UPSTREAM_PART"]
+    return False
+
+
+def pytest_collection_modifyitems(config, items):
+    left_out = [item for item in items if not chosen(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if chosen(item)]
+
+
+def pytest_runtest_logreport(report):
+    before = outcomes.get(report.nodeid, "passed")
+    if before == "passed":
+        outcomes[report.nodeid] = "xfailed" if hasattr(report, "wasxfail") else report.outcome
+
+
+def pytest_sessionfinish():
+    REPORT.write_text(json.dumps({"outcomes": outcomes, "answered": answered}), encoding="utf-8")
