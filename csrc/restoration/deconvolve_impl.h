@@ -126,7 +126,7 @@ bool wiener_lanes(const WienerCall<T>& call, T* out, int n_threads) {
     fastdeblur::wiener(
         engine, spectrum.data(), Rows::all,
         [&](int64_t, const RowGroup& group, T* lanes, Scratch<T, L>& s) {
-          reader.read(group, lanes, s.rows.data());
+          reader.read(group, lanes, s.rows);
           if (has(look_at<T, L>(lanes, grid.full[2], limit), Bad::not_finite))
             good.store(false, std::memory_order_relaxed);
         },
@@ -203,7 +203,7 @@ class PlainRichardsonLucy {
         line_(grid_.full[2] * L) {
     // Read is the frame only; the rest of a row is 0.
     AxisMap& map = maps_[2];
-    const std::size_t n = static_cast<std::size_t>(grid_.full[2]);
+    const std::size_t n = static_cast<std::size_t>(grid_.full[2] - grid_.frame[2]);
     map.first.assign(n, 0);
     map.second.assign(n, 0);
     map.w1.assign(n, 0);
@@ -230,8 +230,9 @@ class PlainRichardsonLucy {
     };
     const PlainRatio<T> f{scale_, T(1e-12), static_cast<T>(call_.filter_epsilon), call_.limited};
     auto ratio = [&](int64_t, const RowGroup& group, T* __restrict lanes, Scratch<T, L>& s) {
+      s.extra.require(line_);
       T* __restrict y = s.extra.data();
-      reader.read(group, y, s.rows.data());
+      reader.read(group, y, s.rows);
       if (first && has(look_at<T, L>(y, grid_.frame[2], limit), Bad::not_finite))
         good.store(false, std::memory_order_relaxed);
       alignas(64) T low[L];  // of the blur where there are data

@@ -145,6 +145,7 @@ class FftConvolver {
     if (!finite_.load(std::memory_order_relaxed)) return;
     engine.rows_forward(spectrum.data(), Rows::frame,
                         [&](int64_t, const RowGroup& group, T* lanes, Scratch<T, L>& s) {
+                          s.rows.require(L * plan_.grid.full[2]);
                           if (!read(group, plane.image, at, limit, lanes, s.rows.data()))
                             finite_.store(false, std::memory_order_relaxed);
                         });
