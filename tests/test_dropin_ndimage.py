@@ -299,6 +299,8 @@ def test_median_with_nan():
 @given(st.data())
 def test_fourier(data):
     array = data.draw(arrays("ifdFD", most=3, empty=False))
+    # Ours answers from 4096 elements on.
+    array = np.resize(array, [*array.shape[:-1], 4096 // (array.size // array.shape[-1]) + 1])
     length = data.draw(st.sampled_from((-1, -1, 1, 8, 15)))
     axis = data.draw(st.integers(-array.ndim, array.ndim - 1))
     sigma = each(data.draw, array.ndim, st.sampled_from((0, 0.5, 1, 3.25, 40.0)))
@@ -417,7 +419,7 @@ def test_ours_answers(monkeypatch, call, dtype, shape):
 @needs_core
 @pytest.mark.parametrize("dtype", ["f4", "f8", "c8", "c16"])
 def test_ours_answers_in_the_frequency_domain(monkeypatch, dtype):
-    spectrum = np.fft.fft2(np.random.default_rng(5).random((30, 41)))
+    spectrum = np.fft.fft2(np.random.default_rng(5).random((70, 61)))
     spectrum = (spectrum if "c" in dtype else spectrum.real).astype(dtype)
     monkeypatch.setattr(replaces, "_elsewhere", None)
     for name in ("fourier_gaussian", "fourier_shift"):

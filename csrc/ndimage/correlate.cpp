@@ -195,6 +195,7 @@ class Correlator {
   };
 
   void list_taps() {
+    taps_.reserve(weights_.size());
     const T* weight = weights_.data();
     for (int64_t plane = 0; plane < kernel_.planes; ++plane) {
       for (int64_t row = 0; row < kernel_.rows; ++row) {

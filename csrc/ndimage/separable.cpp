@@ -68,9 +68,11 @@ class SeparableFilter {
       // The kernels read on to a multiple of kLineStep, from the last row's last tap too.
       const int64_t slack = more_columns_ + 2 * kLineStep;
       scratch.patch = zeroed((band_ + more_rows_) * pitch_ + slack);
-      scratch.middle = zeroed((p_.horizontal_first ? band_ + more_rows_ : kGroup) * pitch_ + slack);
-      scratch.results = zeroed(kGroup * pitch_);
-      scratch.windows = zeroed(pitch_ + slack);
+      const int64_t group = std::min(kGroup, band_);
+      if (p_.vertical.taps > 0 && p_.horizontal.taps > 0)
+        scratch.middle = zeroed((p_.horizontal_first ? band_ + more_rows_ : group) * pitch_ + slack);
+      scratch.results = zeroed(group * pitch_);
+      if (!p_.horizontal.weights) scratch.windows = zeroed(pitch_ + slack);
     }
     const int64_t rows = std::min(band_, p_.height - y0), columns = std::min(strip_, p_.width - x0);
     const int64_t bytes = bytes_of(p_.input_element);

@@ -99,7 +99,7 @@ def correlate1d(
             raise Unsuited
         line = Line(
             axis_of(axis, array.ndim),
-            np.ascontiguousarray(kernel),
+            kernel,
             start_of(len(kernel), origin),
             mode_number(mode),
         )
@@ -139,7 +139,7 @@ def _window(
     array = window_image(input)
     kernel = real_weights(weights)
     where = axes_of(axes, array.ndim)
-    if kernel.ndim != len(where) or list(where) != sorted(where):
+    if kernel.ndim != len(where) or (axes is not None and list(where) != sorted(where)):
         raise Unsuited
     origins = every_axis(origin, len(where))
     if convolution:
