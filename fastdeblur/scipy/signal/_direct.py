@@ -111,9 +111,13 @@ def _in_plane(in1: Any, in2: Any, mode: Any, boundary: Any, fillvalue: Any, flip
     fill = _fill(fillvalue, dtype)
     if fill is None:
         return NotImplemented
+    if flip or mode != "same":
+        first = tuple(s - k + 1 for s, k in zip(start, kernel.shape, strict=True))
+    else:
+        # With even kernels the original's correlation is not its convolution with the kernel turned round.
+        first = tuple(-((k - 1) // 2) for k in kernel.shape)
     # correlate2d swaps by correlating the other way round, and turns the result back.
     weights = reversed_view(kernel) if flip else kernel
-    first = tuple(s - k + 1 for s, k in zip(start, kernel.shape, strict=True))
     out = correlate_weights(image, weights, first, count, _BOUNDARIES[boundary], fill)
     if out is None:
         return NotImplemented
@@ -139,8 +143,9 @@ def convolve2d(in1: Any, in2: Any, mode: Any = "full", boundary: Any = "fill", f
 
 @replaces(_original.correlate2d)
 def correlate2d(in1: Any, in2: Any, mode: Any = "full", boundary: Any = "fill", fillvalue: Any = 0) -> Any:
-    """Correlate two 2-D arrays by direct sums: `convolve2d` with in2 turned round (and conjugated).
+    """Correlate two 2-D arrays by direct sums.
 
-    Arguments, result and errors are those of `convolve2d`. As scipy.signal.correlate2d.
+    Arguments, result and errors are those of `convolve2d`; "same" starts at K // 2 of the full result, so that for even kernels
+    this is not `convolve2d` with in2 turned round (but `correlate` is `convolve`). As scipy.signal.correlate2d.
     """
     return _in_plane(in1, in2, mode, boundary, fillvalue, flip=False)
