@@ -155,7 +155,8 @@ CPP_LAYERS = {  # directory: what it may include
     "methods": {"methods", "core"},
     "cpu": {"cpu", "methods", "core"},
     "cuda": {"cuda", "methods", "core"},
-    "bindings": {"bindings", "methods", "psf", "cpu", "cuda", "core", "nn"},
+    "restoration": {"restoration", "methods", "cpu", "core"},
+    "bindings": {"bindings", "restoration", "methods", "psf", "cpu", "cuda", "core", "nn"},
     "nn": {"nn", "core"},
 }
 CPP_FILES = sorted(p for p in SOURCES.rglob("*") if p.suffix in (".h", ".cpp", ".cu", ".cuh"))

@@ -68,7 +68,7 @@ void along_rows(const T* in, std::int64_t n, T* out) {
 template <class T>
 void db2_detail(const T* in, std::int64_t outer, std::int64_t n, std::int64_t inner, T* out, int n_threads) {
   const std::int64_t m = db2_length(n);
-  const bool small = static_cast<double>(outer) * static_cast<double>(n * inner) < (1 << 15);
+  const bool small = static_cast<double>(outer) * static_cast<double>(n * inner) < (1 << 21);
   const int threads = small ? 1 : n_threads;
   if (inner == 1) {
     const std::int64_t run = n < 4096 ? 4096 / n + 1 : 1;

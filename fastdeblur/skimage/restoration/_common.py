@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from skimage.restoration import uft as _uft
 
 from fastdeblur._dropin.replaces import PLAIN, core
 
@@ -18,8 +19,12 @@ def native() -> Any:
     return core()
 
 
+# Untyped, and typed calls of it are errors.
+uft: Any = _uft
+
+
 @lru_cache(maxsize=256)
-def working_dtype(dtype: np.dtype[Any]) -> type[np.floating[Any]] | None:
+def working_dtype(dtype: np.dtype[Any]) -> Any:
     """What scikit-image computes a dtype in, or None where that is not ours to answer (complex, long double, objects)."""
     if dtype.kind == "f":
         return {2: np.float32, 4: np.float32, 8: np.float64}.get(dtype.itemsize)
@@ -45,7 +50,7 @@ def fits_in(kernel: Any, shape: tuple[int, ...]) -> bool:
     )
 
 
-def contiguous(array: Real, dtype: type[np.floating[Any]]) -> Real:
+def contiguous(array: Real, dtype: Any) -> Real:
     """The array in that dtype, native and C-contiguous; itself if it is so already."""
     result: Real = np.ascontiguousarray(array, dtype)
     return result
@@ -59,5 +64,5 @@ def is_number(value: Any) -> bool:
     """Whether this is a real number that a double holds."""
     kind = type(value)
     if kind is int:
-        return -(2**53) <= value <= 2**53
+        return abs(value) <= 2**53  # type: ignore[no-any-return]
     return kind is float or isinstance(value, (np.float32, np.float64))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import skimage.restoration as _original
-from skimage.util import img_as_float
+from skimage.util import img_as_float as _img_as_float
 
 from fastdeblur._dropin.replaces import PLAIN, replaces
 from fastdeblur.skimage.restoration._common import (
@@ -16,6 +16,9 @@ from fastdeblur.skimage.restoration._common import (
     native,
     working_dtype,
 )
+
+# Untyped, and typed calls of it are errors.
+img_as_float: Any = _img_as_float
 
 
 @replaces(_original.denoise_tv_chambolle)
@@ -53,6 +56,7 @@ def denoise_tv_chambolle(
         type(image) in PLAIN
         and image.size > 0
         and is_number(weight)
+        and type(weight) is not np.float32  # in whose precision the original would divide
         and weight > 0
         and is_number(eps)
         and is_count(max_num_iter)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import skimage.restoration as _original
-from skimage.restoration import uft
 
 from fastdeblur._dropin.replaces import replaces
 from fastdeblur.skimage.restoration._common import (
@@ -18,6 +17,7 @@ from fastdeblur.skimage.restoration._common import (
     is_image,
     is_number,
     native,
+    uft,
     working_dtype,
 )
 from fastdeblur.skimage.restoration._wiener import response
@@ -66,14 +66,14 @@ def unsupervised_wiener(
 
     Notes
     -----
-    The same ``rng`` gives the same samples as scikit-image, to rounding, and a generator ends in the same state. With PCG64, NumPy's
-    default, the numbers are drawn on all threads. Fast are real images with a real PSF no larger than the image and
+    The same ``rng`` gives the same samples as scikit-image, to rounding, and a generator ends in the same state. With PCG64,
+    NumPy's default, the numbers are drawn on all threads. Fast are real images with a real PSF no larger than the image and
     ``is_real=True``, without a callback; the rest goes to scikit-image.
 
-    The original has surprises that are kept here: whether a spectrum is half of one is guessed from its two sizes being
-    different, which holds for whole ones and fails for half ones of some shapes; half spectra count the Nyquist column twice; borders
-    are periodic and ``clip=True`` cuts an image in 0..255 to 1. `fastdeblur.wiener` takes the balance from the caller, and has
-    boundaries that do not ring.
+    The original has surprises that are kept here: it guesses that a spectrum is half of one from its two sizes being
+    different, and is wrong for an (n, 2 n - 2) image; a half spectrum's Nyquist column counts twice; borders are periodic and
+    ``clip=True`` cuts an image in 0..255 to 1. `fastdeblur.wiener` takes the balance from the caller, and has boundaries that
+    do not ring.
 
     References
     ----------
@@ -103,7 +103,7 @@ def unsupervised_wiener(
     ):
         return NotImplemented
     transfer = uft.laplacian(2, shape)[0] if reg is None else response(reg, shape)
-    if transfer is None or dtype is None:
+    if transfer is None:
         return NotImplemented
     image = image.astype(dtype, copy=False)
     regular = np.ascontiguousarray(transfer.real.astype(dtype, copy=False))

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import skimage.restoration as _original
-from skimage.restoration import uft
 
 from fastdeblur._dropin.replaces import PLAIN, replaces
 from fastdeblur.skimage.restoration._common import (
@@ -16,6 +15,7 @@ from fastdeblur.skimage.restoration._common import (
     is_image,
     is_number,
     native,
+    uft,
     working_dtype,
 )
 
@@ -69,9 +69,8 @@ def wiener(
     shape = image.shape
     dtype = working_dtype(image.dtype)
     # A float64 scalar, unlike a Python float, makes a float32 problem a float64 one.
-    if dtype is None or (dtype is np.float32 and isinstance(balance, np.float64)):
-        if type(balance) is not float:
-            return NotImplemented
+    if dtype is np.float32 and type(balance) is np.float64:
+        return NotImplemented
     half = (*shape[:-1], shape[-1] // 2 + 1)
     if psf.shape == half:
         return NotImplemented
