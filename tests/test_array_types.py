@@ -253,18 +253,24 @@ def test_errors_of_ours_are_not_hidden():
 
 
 @pytest.mark.slow
-def test_the_wrapper_costs_less_than_a_microsecond():
+def test_the_wrapper_costs_less_than_a_microsecond(monkeypatch):
     import timeit
+
+    from fastdeblur import _isa
+
+    monkeypatch.undo()  # the real core()
+    if _isa.why_not():
+        pytest.skip("without a core every call goes to the original")
 
     def gaussian_filter(input, sigma, order=0, mode="reflect"):  # noqa: A002
         return input
 
     wrapped = wrapper.replaces(gaussian_filter)(gaussian_filter)
     names = {"bare": gaussian_filter, "wrapped": wrapped}
-    # In pairs, because other programs run too; the smallest of many is the cost.
-    cost = min(
-        timeit.timeit("wrapped(1, 2, mode='x')", globals=names, number=10_000)
-        - timeit.timeit("bare(1, 2, mode='x')", globals=names, number=10_000)
-        for _ in range(20)
-    )
-    assert cost / 10_000 < 1e-6
+
+    def cost(function):
+        # Other programs run too: slices that are short enough to pass undisturbed, and the shortest of many.
+        timer = timeit.Timer(f"{function}(1, 2, mode='x')", globals=names)
+        return min(timer.timeit(500) for _ in range(200)) / 500
+
+    assert cost("wrapped") - cost("bare") < 1e-6

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -45,6 +46,13 @@ def know_capabilities(function):
         xp_capabilities_table[function] = xp_capabilities_table[original]
 
 
+def take_small_arrays():
+    """SciPy's tests are made of small arrays, which ours leaves to the original where that is as fast; here it takes them."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("fastdeblur.scipy.") and hasattr(module, "_FEW"):
+            module._FEW = 0
+
+
 def put_in_place():
     import importlib
 
@@ -60,6 +68,7 @@ def put_in_place():
             count_answers(f"{module}.{name}", function)
             answered[f"{module}.{name}"] = 0
             know_capabilities(function)
+    take_small_arrays()
 
 
 if PATCH:
@@ -84,7 +93,8 @@ def pytest_collection_modifyitems(config, items):
 def pytest_runtest_logreport(report):
     before = outcomes.get(report.nodeid, "passed")
     if before == "passed":
-        outcomes[report.nodeid] = "xfailed" if hasattr(report, "wasxfail") else report.outcome
+        expected = report.skipped and hasattr(report, "wasxfail")
+        outcomes[report.nodeid] = "xfailed" if expected else report.outcome
 
 
 def pytest_sessionfinish():

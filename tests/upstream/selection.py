@@ -4,7 +4,7 @@ from __future__ import annotations
 
 MODULES = (
     "scipy.signal.tests.test_signaltools",
-    "scipy.signal.tests.test_splines",
+    "scipy.signal.tests.test_bsplines",
     "scipy.ndimage.tests.test_filters",
     "scipy.ndimage.tests.test_fourier",
 )
@@ -18,7 +18,7 @@ PARTS = (
         r"test_signaltools\.py::(Test(Convolve2?d?|FFTConvolve|AllFreqConvolves|MedFilt|Wiener|Correlate\w*)::|test_convolve|test_choose)",
         "others",
     ),
-    (r"test_splines\.py::.*[Ss]ep", "others"),
+    (r"test_bsplines\.py::.*sepfir", "others"),
     (r"test_filters\.py::", "others"),
     (r"test_fourier\.py::", "others"),
 )
