@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import skimage.restoration as _original
+from scipy.fft import set_workers
 
 from fastdeblur._dropin.replaces import replaces
 from fastdeblur.skimage.restoration._common import (
@@ -25,6 +26,8 @@ from fastdeblur.skimage.restoration._wiener import response
 _DEFAULTS = {"threshold": 1e-4, "max_num_iter": 200, "min_num_iter": 30, "burnin": 15, "callback": None}
 # Below this many frequencies NumPy's own draws are as quick as to hand the generator's state over.
 _FEW = 2048
+# From this many pixels on SciPy's transforms are worth sharing among threads.
+_MANY = 1 << 17
 _LOW_WORD = (1 << 64) - 1
 
 Sums = tuple[float, float, float, float, float, float]
@@ -102,13 +105,15 @@ def unsupervised_wiener(
         or (reg is None and min(shape) < 3)
     ):
         return NotImplemented
-    transfer = uft.laplacian(2, shape)[0] if reg is None else response(reg, shape)
+    transfer = _laplacian(shape) if reg is None else response(reg, shape)
     if transfer is None:
         return NotImplemented
     image = image.astype(dtype, copy=False)
     regular = np.ascontiguousarray(transfer.real.astype(dtype, copy=False))
-    otf = np.ascontiguousarray(uft.ir2tf(psf.astype(dtype, copy=False), shape))
-    data = np.ascontiguousarray(uft.urfft2(image))
+    workers = native().default_threads() if image.size >= _MANY else 1
+    with set_workers(workers):
+        otf = np.ascontiguousarray(uft.ir2tf(psf.astype(dtype, copy=False), shape))
+        data = np.ascontiguousarray(uft.urfft2(image))
     rng = np.random.default_rng(rng)
     mean = np.zeros_like(otf)
     draw = _sampler(otf, data, regular, mean, rng)
@@ -129,11 +134,22 @@ def unsupervised_wiener(
         prior.append(rng.gamma((image.size - 1) / 2, 2 / norm(roughness, roughness_first)))
         if measured and np.float64(change) / size / measured < params["threshold"]:
             break
-    result = uft.uirfft2(mean / dtype(iteration - burnin), shape=shape)
+    with set_workers(workers):
+        result = uft.uirfft2(mean / dtype(iteration - burnin), shape=shape)
     if clip:
         result[result > 1] = 1
         result[result < -1] = -1
     return result, {"noise": noise, "prior": prior}
+
+
+def _laplacian(shape: tuple[int, int]) -> Real:
+    """`uft.laplacian`'s real part on the half spectrum, without a transform."""
+    rows, columns = (
+        2 - 2 * np.cos(2 * np.pi / n * np.arange(count))
+        for n, count in ((shape[0], shape[0]), (shape[1], shape[1] // 2 + 1))
+    )
+    total: Real = rows[:, np.newaxis] + columns
+    return total
 
 
 def _sampler(otf: Real, data: Real, reg: Real, mean: Real, rng: np.random.Generator) -> Draw:
