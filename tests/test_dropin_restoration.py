@@ -269,12 +269,13 @@ def test_a_callback_sees_every_sample(rng):
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (5,), (7, 6), (40, 41), (4, 5, 6), (2, 5)], ids=str)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8"])
 def test_sigma_is_equal_to_the_bit(only_ours, shape, dtype, rng):
     pytest.importorskip("pywt")
-    image = rng.random(shape).astype(dtype)
+    image = (100 * rng.random(shape)).astype(dtype)
     assert ours.estimate_sigma(image) == original.estimate_sigma(image)
-    flat = np.full((30, 40), 0.3, dtype)  # what is left there is rounding
-    flat[10:20] = 0.7
+    flat = np.full((30, 40), 33.3).astype(dtype)  # what is left there is rounding
+    flat[10:20] = 70
     assert ours.estimate_sigma(flat) == original.estimate_sigma(flat)
 
 

@@ -59,18 +59,34 @@ class Sampler {
     return as_tuple(sums);
   }
 
-  py::tuple step(double noise, double prior, bool counts, std::int64_t measured, const Words& state,
-                 const Words& increment) {
-    Pcg64 generator = generator_of(state, increment);
-    GibbsSums sums;
-    {
-      const py::gil_scoped_release nogil;
-      sums = gibbs_->step(GibbsStep{noise, prior, counts, measured}, generator);
-    }
-    return py::make_tuple(as_tuple(sums), generator.state.high, generator.state.low);
+  // next(sums, high, low) is told of a step what it gave and where it left the generator (None, 0, 0 before
+  // the first), and answers (noise, prior, counts, measured, state, increment), or None to end the run.
+  void run(const py::function& next) {
+    const py::gil_scoped_release nogil;
+    Team::run(gibbs_->threads(), [&](Team& team) {
+      GibbsStep step{};
+      Pcg64 generator{};
+      if (!ask(next, nullptr, step, generator)) return;
+      for (;;) {
+        const GibbsSums sums = gibbs_->step(step, generator, team);
+        if (!ask(next, &sums, step, generator)) return;
+      }
+    });
   }
 
  private:
+  static bool ask(const py::function& next, const GibbsSums* sums, GibbsStep& step, Pcg64& generator) {
+    const py::gil_scoped_acquire acquire;
+    const py::object given = sums ? py::object(as_tuple(*sums)) : py::none();
+    const py::object answer = next(given, generator.state.high, generator.state.low);
+    if (answer.is_none()) return false;
+    const auto [noise, prior, counts, measured, state, increment] =
+        answer.cast<std::tuple<double, double, bool, std::int64_t, Words, Words>>();
+    step = {noise, prior, counts, measured};
+    generator = generator_of(state, increment);
+    return true;
+  }
+
   Complex otf_, data_;
   RestorationArray<T> reg_;
   Complex mean_;
@@ -84,9 +100,10 @@ void bind_sampler(py::module_& m, const char* name) {
                     typename Sampler<T>::Complex, int>(),
            py::arg("otf").noconvert(), py::arg("data").noconvert(), py::arg("reg").noconvert(),
            py::arg("mean").noconvert(), py::arg("n_threads"))
-      .def("step", &Sampler<T>::step, py::arg("noise"), py::arg("prior"), py::arg("counts"),
-           py::arg("measured"), py::arg("state"), py::arg("increment"),
-           "Draw a sample with a PCG64 generator's numbers; the sums, and the generator's new state.")
+      .def("run", &Sampler<T>::run, py::arg("next"),
+           "Draw samples with a PCG64 generator's numbers, as next(sums, high, low) asks for, until it "
+           "answers "
+           "None.")
       .def("step_with", &Sampler<T>::step_with, py::arg("noise"), py::arg("prior"), py::arg("counts"),
            py::arg("measured"), py::arg("normals").noconvert(),
            "Draw a sample with given numbers; the sums.");

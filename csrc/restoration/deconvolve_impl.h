@@ -75,21 +75,18 @@ MutableImageView<T> contiguous(T* image, const Shape& shape, int) {
   return {image, {shape[1] * shape[2] * e, shape[2] * e, e}};
 }
 
-// Cut to [-1, 1] if wanted; returns whether all are finite.
-template <class T>
-bool finish_rows(T* lanes, int64_t count, bool clip) {
-  const T limit = std::numeric_limits<T>::max();
-  int good = 1;
+// Cuts n pixels of each lane to [-1, 1] if wanted; returns whether all are finite then.
+template <class T, int L>
+bool finish_rows(T* lanes, int64_t n, bool clip) {
   if (clip) {
     FASTDEBLUR_SIMD
-    for (int64_t i = 0; i < count; ++i) {
+    for (int64_t i = 0; i < n * L; ++i) {
       const T v = lanes[i];
       const T cut = v > T(1) ? T(1) : v;
       lanes[i] = cut < T(-1) ? T(-1) : cut;
     }
   }
-  for (int64_t i = 0; i < count; ++i) good &= std::abs(lanes[i]) <= limit ? 1 : 0;
-  return good != 0;
+  return !has(look_at<T, L>(lanes, n, std::numeric_limits<T>::max()), Bad::not_finite);
 }
 
 // Small problems are not worth sharing among threads, and a lone row has nothing to share.
@@ -133,7 +130,8 @@ bool wiener_lanes(const WienerCall<T>& call, T* out, int n_threads) {
         [&](int64_t block, Scratch<T, L>& s) { return otf(block, s, engine); },
         wiener_columns<T, L>(grid, reg, static_cast<T>(call.balance), scale, spans),
         [&](int64_t, const RowGroup& group, T* lanes, Scratch<T, L>&) {
-          if (!finish_rows(lanes, grid.full[2] * L, call.clip)) good.store(false, std::memory_order_relaxed);
+          if (!finish_rows<T, L>(lanes, grid.full[2], call.clip))
+            good.store(false, std::memory_order_relaxed);
           writer.write(group, lanes);
         });
   });
@@ -280,7 +278,8 @@ class PlainRichardsonLucy {
       }
       if (!done) return;
       engine.scan(Rows::frame, [&](int64_t k, const RowGroup& group, T*, Scratch<T, L>&) {
-        if (!finish_rows(at(k), lit_, call_.clip)) good.store(false, std::memory_order_relaxed);
+        if (!finish_rows<T, L>(at(k), grid_.frame[2], call_.clip))
+          good.store(false, std::memory_order_relaxed);
         writer.write(group, at(k));
       });
     });

@@ -79,15 +79,10 @@ Gibbs<T>::Gibbs(const GibbsProblem<T>& problem, int n_threads) : problem_(proble
 }
 
 template <class T>
-GibbsSums Gibbs<T>::step(const GibbsStep& step, Pcg64& generator) {
-  const std::int64_t size = problem_.rows * problem_.n;
-  GibbsSums total;
-  Team::run(threads_, [&](Team& team) {
-    stream_.draw(generator, 2 * size, team);
-    total = walk(team, step,
-                 [&](std::int64_t first, std::int64_t count, T* out) { stream_.copy(first, count, out); });
-  });
-  return total;
+GibbsSums Gibbs<T>::step(const GibbsStep& step, Pcg64& generator, Team& team) {
+  stream_.draw(generator, 2 * problem_.rows * problem_.n, team);
+  return walk(team, step,
+              [&](std::int64_t first, std::int64_t count, T* out) { stream_.copy(first, count, out); });
 }
 
 template <class T>

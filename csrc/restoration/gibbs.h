@@ -41,8 +41,11 @@ class Gibbs {
  public:
   Gibbs(const GibbsProblem<T>& problem, int n_threads);
 
-  // With numbers of its own, which move the generator on.
-  GibbsSums step(const GibbsStep& step, Pcg64& generator);
+  int threads() const { return threads_; }
+
+  // With numbers of its own, which move the generator on. The team, of at most threads(), outlives many
+  // steps.
+  GibbsSums step(const GibbsStep& step, Pcg64& generator, Team& team);
   // With given numbers: all of a, then all of b.
   GibbsSums step(const GibbsStep& step, const double* normals);
 

@@ -15,7 +15,7 @@ namespace fastdeblur::restoration {
 namespace {
 
 #if defined(__SIZEOF_INT128__)
-__extension__ using Wide = unsigned __int128;
+__extension__ typedef unsigned __int128 Wide;
 inline Wide wide(Word128 w) { return Wide(w.high) << 64 | w.low; }
 inline Word128 narrow(Wide w) { return {static_cast<std::uint64_t>(w >> 64), static_cast<std::uint64_t>(w)}; }
 inline Word128 multiply_add(Word128 a, Word128 b, Word128 c) { return narrow(wide(a) * wide(b) + wide(c)); }

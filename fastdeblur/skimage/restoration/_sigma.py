@@ -11,6 +11,8 @@ import skimage.restoration as _original
 from fastdeblur._dropin.replaces import PLAIN, replaces
 from fastdeblur.skimage.restoration._common import contiguous, is_count, native
 
+# PyWavelets reads other byte orders as float64.
+_FLOATS = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
 _NORMAL_QUARTILE = np.float64(0.6744897501960817)  # of the standard normal distribution
 
 
@@ -33,7 +35,7 @@ def estimate_sigma(image: Any, average_sigmas: Any = False, *, channel_axis: Any
     Notes
     -----
     Only the band that is used is computed, the one of details along every axis. Coefficients that are exactly 0 do not count,
-    as in the original: they are taken for masked-out areas. float32 and float64 are computed as they are, integers in float64.
+    as in the original: they are taken for masked-out areas. float16 is computed in float32, integers in float64.
 
     References
     ----------
@@ -43,7 +45,7 @@ def estimate_sigma(image: Any, average_sigmas: Any = False, *, channel_axis: Any
         type(image) in PLAIN
         and image.size > 0
         and image.ndim > 0
-        and (image.dtype.kind in "biu" or image.dtype in (np.float32, np.float64))
+        and (image.dtype.kind in "biu" or image.dtype in _FLOATS)
         and (channel_axis is None or (is_count(channel_axis) and image.ndim > 1))
     ):
         return NotImplemented
@@ -61,7 +63,7 @@ def _sigma(image: Any) -> Any:
             "please set channel_axis=-1 for proper noise estimation.",
             stacklevel=4,
         )
-    dtype = np.float32 if image.dtype == np.float32 else np.float64
+    dtype = np.float32 if image.dtype in _FLOATS[:2] else np.float64
     detail = contiguous(image, dtype)
     for axis in range(image.ndim):
         shape = list(detail.shape)

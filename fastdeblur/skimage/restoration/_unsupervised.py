@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Generator
 from functools import cache
 from typing import Any
 
 import numpy as np
 import skimage.restoration as _original
+from scipy.fft import set_workers
 
 from fastdeblur._dropin.replaces import replaces
 from fastdeblur.skimage.restoration._common import (
@@ -25,10 +26,12 @@ from fastdeblur.skimage.restoration._wiener import response
 _DEFAULTS = {"threshold": 1e-4, "max_num_iter": 200, "min_num_iter": 30, "burnin": 15, "callback": None}
 # Below this many frequencies NumPy's own draws are as quick as to hand the generator's state over.
 _FEW = 2048
+# From this many pixels on SciPy's transforms are worth sharing among threads.
+_MANY = 1 << 17
 _LOW_WORD = (1 << 64) - 1
 
 Sums = tuple[float, float, float, float, float, float]
-Draw = Callable[[float, float, bool, int], Sums]
+Chain = Generator[tuple[float, float, bool, int], Sums, None]
 
 
 @replaces(_original.unsupervised_wiener)
@@ -102,66 +105,90 @@ def unsupervised_wiener(
         or (reg is None and min(shape) < 3)
     ):
         return NotImplemented
-    transfer = uft.laplacian(2, shape)[0] if reg is None else response(reg, shape)
+    transfer = _laplacian(shape) if reg is None else response(reg, shape)
     if transfer is None:
         return NotImplemented
     image = image.astype(dtype, copy=False)
     regular = np.ascontiguousarray(transfer.real.astype(dtype, copy=False))
-    otf = np.ascontiguousarray(uft.ir2tf(psf.astype(dtype, copy=False), shape))
-    data = np.ascontiguousarray(uft.urfft2(image))
+    workers = native().default_threads() if image.size >= _MANY else 1
+    with set_workers(workers):
+        otf = np.ascontiguousarray(uft.ir2tf(psf.astype(dtype, copy=False), shape))
+        data = np.ascontiguousarray(uft.urfft2(image))
     rng = np.random.default_rng(rng)
     mean = np.zeros_like(otf)
-    draw = _sampler(otf, data, regular, mean, rng)
+    noise: list[float] = [1]
+    prior: list[float] = [1]
+    samples = 0  # in the mean
+
+    def chain() -> Chain:
+        """Asks for samples, is sent their sums, and draws the precisions."""
+        nonlocal samples
+        for iteration in range(last):
+            samples = iteration - burnin
+            measured = samples if samples > 1 and iteration > least else 0
+            residual, residual_first, roughness, roughness_first, change, size = yield (
+                noise[-1],
+                prior[-1],
+                samples > 0,
+                measured,
+            )
+            noise.append(rng.gamma(image.size / 2, 2 / norm(residual, residual_first)))
+            prior.append(rng.gamma((image.size - 1) / 2, 2 / norm(roughness, roughness_first)))
+            if measured and np.float64(change) / size / measured < params["threshold"]:
+                return
 
     def norm(whole: float, first: float) -> Any:
         """`uft.image_quad_norm`, from the sums over all columns and over the first."""
         return dtype(whole if half[0] == half[1] else 2 * whole - first)
 
-    noise: list[float] = [1]
-    prior: list[float] = [1]
-    for iteration in range(last):
-        count = iteration - burnin  # of the samples in the mean
-        measured = count if count > 1 and iteration > least else 0
-        residual, residual_first, roughness, roughness_first, change, size = draw(
-            noise[-1], prior[-1], count > 0, measured
-        )
-        noise.append(rng.gamma(image.size / 2, 2 / norm(residual, residual_first)))
-        prior.append(rng.gamma((image.size - 1) / 2, 2 / norm(roughness, roughness_first)))
-        if measured and np.float64(change) / size / measured < params["threshold"]:
-            break
-    result = uft.uirfft2(mean / dtype(iteration - burnin), shape=shape)
+    _sample(chain(), otf, data, regular, mean, rng)
+    with set_workers(workers):
+        result = uft.uirfft2(mean / dtype(samples), shape=shape)
     if clip:
         result[result > 1] = 1
         result[result < -1] = -1
     return result, {"noise": noise, "prior": prior}
 
 
-def _sampler(otf: Real, data: Real, reg: Real, mean: Real, rng: np.random.Generator) -> Draw:
-    """draw(noise, prior, counts, measured): one more sample, with the generator's next numbers; its sums."""
+def _laplacian(shape: tuple[int, int]) -> Real:
+    """`uft.laplacian`'s real part on the half spectrum, without a transform."""
+    rows, columns = (
+        2 - 2 * np.cos(2 * np.pi / n * np.arange(count))
+        for n, count in ((shape[0], shape[0]), (shape[1], shape[1] // 2 + 1))
+    )
+    total: Real = rows[:, np.newaxis] + columns
+    return total
+
+
+def _sample(chain: Chain, otf: Real, data: Real, reg: Real, mean: Real, rng: np.random.Generator) -> None:
+    """Answers what the chain asks for, with the generator's next numbers, and adds to the mean."""
     kind = native().RestorationGibbsF32 if reg.dtype == np.float32 else native().RestorationGibbsF64
     sampler = kind(otf, data, reg, mean, 0)
     bits = rng.bit_generator
     if otf.size >= _FEW and type(bits) is np.random.PCG64 and _draws_as_numpy_does():
 
-        def draw(noise: float, prior: float, counts: bool, measured: int) -> Sums:
-            with bits.lock:
+        def ask(sums: Sums | None, high: int, low: int) -> tuple[Any, ...] | None:
+            if sums is not None:
                 state = bits.state
-                words = state["state"]
-                sums, high, low = sampler.step(
-                    noise, prior, counts, measured, _halves(words["state"]), _halves(words["inc"])
-                )
-                words["state"] = high << 64 | low
+                state["state"]["state"] = high << 64 | low
                 bits.state = state
-            return sums  # type: ignore[no-any-return]
+            try:
+                step = next(chain) if sums is None else chain.send(sums)
+            except StopIteration:
+                return None
+            words = bits.state["state"]
+            return (*step, _halves(words["state"]), _halves(words["inc"]))
 
-        return draw
+        sampler.run(ask)
+        return
     numbers = np.empty((2, *otf.shape))
-
-    def draw_with(noise: float, prior: float, counts: bool, measured: int) -> Sums:
+    step = next(chain)
+    while True:
         rng.standard_normal(out=numbers)
-        return sampler.step_with(noise, prior, counts, measured, numbers)  # type: ignore[no-any-return]
-
-    return draw_with
+        try:
+            step = chain.send(sampler.step_with(*step, numbers))
+        except StopIteration:
+            return
 
 
 def _halves(word: int) -> tuple[int, int]:
