@@ -232,12 +232,10 @@ class Correlator {
 
   void compute(int64_t outer, int64_t y0, int64_t x0, Scratch& scratch) const {
     const int64_t rows = std::min(band_, height_ - y0), columns = std::min(strip_, width_ - x0);
-    // Vectors at a strip's end reach beyond the patch's last row.
+    // Vectors at a strip's end reach beyond the patch's last row; what is computed there goes nowhere.
     constexpr int64_t slack = kLong * kLanes<T>;
     if (scratch.patch.size() == 0) {
-      const int64_t size = patch_.plane * kernel_.planes + slack;
-      scratch.patch.require(size);
-      std::fill_n(scratch.patch.data(), size, T(0));
+      scratch.patch.require(patch_.plane * kernel_.planes + slack);
       scratch.results.require(kRows * strip_);
     }
     load_patch(outer, y0, rows + kernel_.rows - 1, x0, columns + kernel_.columns - 1, scratch.patch.data());

@@ -57,24 +57,19 @@ class SeparableFilter {
 
   static int64_t round_up(int64_t n) { return (n + kLineStep - 1) / kLineStep * kLineStep; }
 
-  static Buffer<double> zeroed(int64_t size) {
-    Buffer<double> buffer(size);
-    std::fill_n(buffer.data(), size, 0.0);
-    return buffer;
-  }
-
   void compute(int64_t plane, int64_t y0, int64_t x0, Scratch& scratch) {
     if (scratch.patch.size() == 0) {
+      // What lies beyond the rows' ends is computed with but goes nowhere, so that it may be anything.
       // The kernels read on to a multiple of kLineStep, from the last row's last tap too; means take
       // kMeanRows rows.
       const int64_t slack = more_columns_ + 2 * kLineStep;
       const int64_t group = std::min(kGroup, (band_ + kMeanRows - 1) / kMeanRows * kMeanRows);
       const int64_t loaded = band_ + more_rows_ + kMeanRows;
-      scratch.patch = zeroed(loaded * pitch_ + slack);
+      scratch.patch = Buffer<double>(loaded * pitch_ + slack);
       if (p_.vertical.taps > 0 && p_.horizontal.taps > 0)
-        scratch.middle = zeroed((p_.horizontal_first ? loaded : group) * pitch_ + slack);
-      scratch.results = zeroed(group * pitch_);
-      if (!p_.horizontal.weights) scratch.windows = zeroed(kMeanRows * (pitch_ + slack));
+        scratch.middle = Buffer<double>((p_.horizontal_first ? loaded : group) * pitch_ + slack);
+      scratch.results = Buffer<double>(group * pitch_);
+      if (!p_.horizontal.weights) scratch.windows = Buffer<double>(kMeanRows * (pitch_ + slack));
     }
     const int64_t rows = std::min(band_, p_.height - y0), columns = std::min(strip_, p_.width - x0);
     const int64_t bytes = bytes_of(p_.input_element);
