@@ -177,11 +177,9 @@ class MedianFilter {
   void compute(int64_t outer, int64_t y0, int64_t x0, Scratch& scratch) {
     const int64_t rows = std::min(band_, height_ - y0), columns = std::min(strip_, width_ - x0);
     if (scratch.patch.size() == 0) {
-      const int64_t size = planes_ * (band_ + rows_ - 1) * pitch_ + 64;
-      scratch.patch = Buffer<Key>(size);
-      std::fill_n(scratch.patch.data(), size, Key(0));
+      // Vectors at a row's end reach beyond it; what is computed there goes nowhere.
+      scratch.patch = Buffer<Key>(planes_ * (band_ + rows_ - 1) * pitch_ + 64);
       scratch.sorted = Buffer<Key>(3 * pitch_ + 64);
-      std::fill_n(scratch.sorted.data(), 3 * pitch_ + 64, Key(0));
       scratch.results = Buffer<Key>(pitch_);
     }
     Key* patch = scratch.patch.data();

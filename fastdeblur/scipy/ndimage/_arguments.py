@@ -158,9 +158,12 @@ def real_weights(weights: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
             weights = np.array(weights)
         except (ValueError, TypeError):
             raise Unsuited from None
-    if weights.dtype.kind not in "biuf" or weights.size == 0:
+    dtype = weights.dtype
+    if dtype.kind not in "biuf" or weights.size == 0:
         raise Unsuited
-    array: np.ndarray[Any, np.dtype[np.float64]] = weights.astype(np.float64, "C", copy=False)
+    array: np.ndarray[Any, np.dtype[np.float64]] = weights
+    if dtype.char != "d" or not dtype.isnative or not weights.flags.c_contiguous:
+        array = weights.astype(np.float64, "C")
     return array
 
 

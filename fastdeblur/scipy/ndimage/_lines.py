@@ -34,43 +34,39 @@ def filter_lines(
     accumulate: the result is added to what out holds; for at most two lines, whose results do not pass through out.
     False, and out unspecified, where a magnitude beyond `limit` was met.
     """
-    functions = core()
-    assert functions is not None
     last = array.ndim - 1
-    steps: list[tuple[Line, ...]] = []
+    steps: list[Sequence[Line]] = []
     for line in lines:
         # The last two axes are filtered in one pass.
-        if steps and len(steps[-1]) == 1 and {steps[-1][0].axis, line.axis} == {last - 1, last}:
+        if steps and len(steps[-1]) == 1 and _last_two(steps[-1][0], line, last):
             steps[-1] = (steps[-1][0], line)
         else:
             steps.append((line,))
-    spare = np.empty(out.shape, out.dtype) if len(steps) > 1 else out
+    if len(steps) == 1:
+        return _step(array, out, steps[0], cval, limit, accumulate)
+    spare = np.empty(out.shape, out.dtype)
     for left in range(len(steps) - 1, -1, -1):
-        step = steps[len(steps) - 1 - left]
         to = spare if left % 2 else out
-        add = accumulate and left == 0
-        if len(step) == 2:
-            y, x = step if step[1].axis == last else step[::-1]
-            done = functions.ndimage_correlate_pair(
-                array,
-                to,
-                y.kernel,
-                y.start,
-                y.mode,
-                x.kernel,
-                x.start,
-                x.mode,
-                step[0] is x,
-                cval,
-                limit,
-                add,
-            )
-        else:
-            (one,) = step
-            done = functions.ndimage_correlate_axis(
-                array, to, one.axis, one.kernel, one.start, one.mode, cval, limit, add
-            )
-        if not done:
+        if not _step(array, to, steps[len(steps) - 1 - left], cval, limit, accumulate and left == 0):
             return False
         array = to
     return True
+
+
+def _last_two(one: Line, other: Line, last: int) -> bool:
+    return one.axis + other.axis == 2 * last - 1 and abs(one.axis - other.axis) == 1
+
+
+def _step(array: Array, out: Array, step: Sequence[Line], cval: float, limit: float, add: bool) -> bool:
+    functions = core()
+    assert functions is not None
+    if len(step) == 1:
+        axis, kernel, start, mode = step[0]
+        done = functions.ndimage_correlate_axis(array, out, axis, kernel, start, mode, cval, limit, add)
+    else:
+        rows_first = step[0].axis > step[1].axis
+        y, x = (step[1], step[0]) if rows_first else step
+        done = functions.ndimage_correlate_pair(
+            array, out, y.kernel, y.start, y.mode, x.kernel, x.start, x.mode, rows_first, cval, limit, add
+        )
+    return bool(done)

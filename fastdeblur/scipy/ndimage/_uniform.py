@@ -100,7 +100,7 @@ def _mean_line(axis: int, size: Any, mode: Any, origin: Any) -> Line:
 def _limit(array: Array, out: Array, lines: list[Line], cval: Any) -> float:
     """The magnitude up to which sums of elements stay exact (integers) or finite (floats)."""
     constant = real(cval)
-    size: int = max((line.kernel for line in lines), default=1)
+    size: int = max([line.kernel for line in lines], default=1)
     integers = out.dtype.kind in "bui"
     if array.dtype.kind == "f":
         if integers:
@@ -108,8 +108,8 @@ def _limit(array: Array, out: Array, lines: list[Line], cval: Any) -> float:
         limit = LARGEST[min(out.dtype.itemsize, array.dtype.itemsize)] / size
     else:
         limit = 2.0**53 / size if array.dtype.itemsize == 8 else math.inf
-    if any(line.mode == CONSTANT for line in lines):
-        exact = not integers or constant == math.floor(constant) if math.isfinite(constant) else False
+    if CONSTANT in [line.mode for line in lines]:
+        exact = math.isfinite(constant) and (not integers or constant == math.floor(constant))
         if not exact or abs(constant) > min(limit, 2.0**53 / size):
             raise Unsuited
     return limit
