@@ -93,8 +93,8 @@ def pytest_collection_modifyitems(config, items):
 def pytest_runtest_logreport(report):
     before = outcomes.get(report.nodeid, "passed")
     if before == "passed":
-        expected = report.skipped and hasattr(report, "wasxfail")
-        outcomes[report.nodeid] = "xfailed" if expected else report.outcome
+        # SciPy expects some to fail, or to pass by luck: sepfir2d's own code reads out of bounds in one of them.
+        outcomes[report.nodeid] = "expected to fail" if hasattr(report, "wasxfail") else report.outcome
 
 
 def pytest_sessionfinish():
