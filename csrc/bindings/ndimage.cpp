@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ndimage/correlate.h"
+#include "ndimage/fourier.h"
 #include "ndimage/median.h"
 #include "ndimage/separable.h"
 
@@ -49,6 +50,8 @@ Element element(const py::array& array) {
   }
 }
 
+bool is_float(Element element) { return element == Element::f32 || element == Element::f64; }
+
 Mode as_mode(int code) {
   require(code >= 0 && code <= static_cast<int>(Mode::constant), "unknown boundary mode");
   return static_cast<Mode>(code);
@@ -67,7 +70,6 @@ void correlate(const py::array& input, const py::array& weights, py::array out, 
   const bool modular = problem.arithmetic == Arithmetic::modular;
   require(weight == (modular ? Element::u64 : Element::f64),
           "weights: expected float64, or uint64 when modular");
-  const auto is_float = [](Element e) { return e == Element::f32 || e == Element::f64; };
   require(!modular || (!is_float(problem.input_element) && !is_float(problem.out_element)),
           "modular arithmetic: expected integers");
   require(input.ndim() >= 1 && weights.ndim() == input.ndim() && out.ndim() == input.ndim() &&
@@ -130,7 +132,7 @@ ndimage::LineKernel line_kernel(const Kernel& kernel, std::int64_t start, int mo
 }
 
 bool run_separable(ndimage::Separable& problem, const py::array& input, py::array& out, const Planes& planes,
-                   double cval, double limit, int n_threads) {
+                   double cval, double limit, bool accumulate, int n_threads) {
   problem.input_element = element(input);
   problem.out_element = element(out);
   if (out.size() == 0) return true;
@@ -141,29 +143,31 @@ bool run_separable(ndimage::Separable& problem, const py::array& input, py::arra
   problem.width = planes.width;
   problem.constant = cval;
   problem.limit = limit;
+  problem.accumulate = accumulate;
   problem.n_threads = n_threads;
   py::gil_scoped_release nogil;
   return ndimage::separable(problem);
 }
 
 bool correlate_axis(const py::array& input, py::array out, int axis, const Kernel& kernel, std::int64_t start,
-                    int mode, double cval, double limit, int n_threads) {
+                    int mode, double cval, double limit, bool accumulate, int n_threads) {
   ndimage::Separable problem{};
   const Planes along = planes_along(input, out, axis, false);
   const bool rows = axis + 1 == input.ndim();
   (rows ? problem.horizontal : problem.vertical) = line_kernel(kernel, start, mode);
-  return run_separable(problem, input, out, rows ? as_rows(along) : along, cval, limit, n_threads);
+  return run_separable(problem, input, out, rows ? as_rows(along) : along, cval, limit, accumulate,
+                       n_threads);
 }
 
 bool correlate_pair(const py::array& input, py::array out, const Kernel& vertical, std::int64_t start_y,
                     int mode_y, const Kernel& horizontal, std::int64_t start_x, int mode_x,
-                    bool horizontal_first, double cval, double limit, int n_threads) {
+                    bool horizontal_first, double cval, double limit, bool accumulate, int n_threads) {
   ndimage::Separable problem{};
   const Planes planes = planes_along(input, out, static_cast<int>(input.ndim()) - 2, true);
   problem.vertical = line_kernel(vertical, start_y, mode_y);
   problem.horizontal = line_kernel(horizontal, start_x, mode_x);
   problem.horizontal_first = horizontal_first;
-  return run_separable(problem, input, out, planes, cval, limit, n_threads);
+  return run_separable(problem, input, out, planes, cval, limit, accumulate, n_threads);
 }
 
 bool median(const py::array& input, py::array out, const Shape& window, const Shape& start, int mode,
@@ -196,6 +200,51 @@ bool median(const py::array& input, py::array out, const Shape& window, const Sh
   return ndimage::median(problem);
 }
 
+using Tables = std::vector<py::array_t<double, py::array::c_style>>;
+
+// One table for each axis, `parts` numbers for each of its indices.
+ndimage::Factors factors_of(const Tables& tables, const Shape& shape, std::int64_t parts) {
+  require(!shape.empty() && tables.size() == shape.size(), "tables: expected one for each axis");
+  ndimage::Factors factors;
+  factors.shape = shape;
+  for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+    require(tables[axis].size() == parts * shape[axis], "tables: expected one factor for each index");
+    factors.tables.push_back(tables[axis].data());
+  }
+  return factors;
+}
+
+void fourier_scale(const py::array& input, py::array out, const Tables& tables, int n_threads) {
+  const Element type = element(input);
+  require(type == element(out) && is_float(type), "expected floats of one dtype");
+  const Shape shape = shape_of(input);
+  require(shape == shape_of(out), "out: expected input's shape");
+  const auto factors = factors_of(tables, shape, 1);
+  if (out.size() == 0) return;
+  const void* from = input.data();
+  void* to = out.mutable_data();
+  py::gil_scoped_release nogil;
+  ndimage::fourier_scale(from, to, type, factors, n_threads);
+}
+
+void fourier_rotate(const py::array& input, py::array out, const Tables& tables, bool real_input,
+                    int n_threads) {
+  // Complex numbers are seen as pairs: a last axis of 2.
+  const Element type = element(input), out_type = element(out);
+  require(is_float(type) && is_float(out_type), "expected floats");
+  Shape shape = shape_of(out);
+  require(!shape.empty() && shape.back() == 2, "out: expected pairs");
+  if (!real_input) require(shape_of(input) == shape, "out: expected input's shape");
+  shape.pop_back();
+  if (real_input) require(shape_of(input) == shape, "out: expected input's shape");
+  const auto factors = factors_of(tables, shape, 2);
+  if (out.size() == 0) return;
+  const void* from = input.data();
+  void* to = out.mutable_data();
+  py::gil_scoped_release nogil;
+  ndimage::fourier_rotate(from, type, real_input, to, out_type, factors, n_threads);
+}
+
 }  // namespace
 
 void bind_ndimage(py::module_& m) {
@@ -207,19 +256,26 @@ void bind_ndimage(py::module_& m) {
         "4 constant. arithmetic: 0 exact, 1 fused, 2 modular (weights: uint64, else float64).");
   m.def("ndimage_correlate_axis", &correlate_axis, py::arg("input").noconvert(), py::arg("out").noconvert(),
         py::arg("axis"), py::arg("kernel").noconvert(), py::arg("start"), py::arg("mode"), py::arg("cval"),
-        py::arg("limit"), py::arg("n_threads") = 0,
+        py::arg("limit"), py::arg("accumulate"), py::arg("n_threads") = 0,
         "Correlation along one axis; modes as above. kernel: weights, or a number of elements to take the "
         "mean of. "
-        "False, and out unspecified, if an element's magnitude is beyond a finite limit.");
+        "False, and out unspecified, if an element's magnitude is beyond a finite limit. accumulate: added "
+        "to out.");
   m.def("ndimage_correlate_pair", &correlate_pair, py::arg("input").noconvert(), py::arg("out").noconvert(),
         py::arg("vertical").noconvert(), py::arg("start_y"), py::arg("mode_y"),
         py::arg("horizontal").noconvert(), py::arg("start_x"), py::arg("mode_x"), py::arg("horizontal_first"),
-        py::arg("cval"), py::arg("limit"), py::arg("n_threads") = 0,
+        py::arg("cval"), py::arg("limit"), py::arg("accumulate"), py::arg("n_threads") = 0,
         "Correlation along the last two axes, what the first gives rounded to out's dtype.");
   m.def("ndimage_median", &median, py::arg("input").noconvert(), py::arg("out").noconvert(),
         py::arg("window"), py::arg("start"), py::arg("mode"), py::arg("constant").noconvert(),
         py::arg("n_threads") = 0,
         "Medians of an odd number of elements, 3 to 125; False, and out unspecified, where there is a NaN.");
+  m.def("ndimage_fourier_scale", &fourier_scale, py::arg("input").noconvert(), py::arg("out").noconvert(),
+        py::arg("tables").noconvert(), py::arg("n_threads") = 0,
+        "out = input times one factor per index of each axis.");
+  m.def("ndimage_fourier_rotate", &fourier_rotate, py::arg("input").noconvert(), py::arg("out").noconvert(),
+        py::arg("tables").noconvert(), py::arg("real_input"), py::arg("n_threads") = 0,
+        "The same with complex factors; complex arrays are passed as pairs of floats.");
 }
 
 }  // namespace fastdeblur

@@ -4,6 +4,7 @@
 #include <cfloat>
 #include <cmath>
 #include <type_traits>
+#include <utility>
 
 #include "cpu/buffer.h"
 #include "ndimage/rows.h"
@@ -26,7 +27,7 @@ struct Tap {
 };
 
 template <class T, bool Fused>
-inline Vector<T> accumulate(Vector<T> sum, Vector<T> x, T weight) {
+FASTDEBLUR_INLINE Vector<T> accumulate(Vector<T> sum, Vector<T> x, T weight) {
   if constexpr (Fused) {
     return multiply_add(x, splat(weight), sum);
   } else {
@@ -34,22 +35,31 @@ inline Vector<T> accumulate(Vector<T> sum, Vector<T> x, T weight) {
   }
 }
 
-// The taps of one kernel row meet output rows First to Last of the tile. Taps: their number, or 0 where only
-// the run knows it.
-template <class T, bool Fused, int Taps, int First, int Last>
-inline void tile_row(const T* x, const T* weights, int64_t columns, Vector<T> (&sums)[kRows][kAcross]) {
-  const int64_t taps = Taps ? Taps : columns;
-#pragma GCC unroll 8
-  for (int64_t k = 0; k < taps; ++k) {
-    Vector<T> values[kAcross];
-    for (int u = 0; u < kAcross; ++u) values[u] = load(x + k + u * kLanes<T>);
-#pragma GCC unroll 4
-    for (int r = First; r <= Last; ++r) {
-      const T weight = weights[k - r * taps];
-#pragma GCC unroll 2
-      for (int u = 0; u < kAcross; ++u) sums[r][u] = accumulate<T, Fused>(sums[r][u], values[u], weight);
-    }
-  }
+// Indices of sums are constants throughout: what is indexed by a variable, compilers keep in memory.
+template <class T>
+struct Sums {
+  Vector<T> v[kRows * kAcross];
+};
+
+// One tap of a kernel row, for the output rows First, First + 1 ...: `weights` are those for row 0.
+template <class T, bool Fused, int First, int... Row>
+FASTDEBLUR_INLINE void tile_tap(const T* x, const T* weights, int64_t columns, Sums<T>& sums,
+                                std::integer_sequence<int, Row...>) {
+  static_assert(kAcross == 2);
+  const Vector<T> a = load(x), b = load(x + kLanes<T>);
+  ((sums.v[2 * (First + Row)] =
+        accumulate<T, Fused>(sums.v[2 * (First + Row)], a, weights[-(First + Row) * columns]),
+    sums.v[2 * (First + Row) + 1] =
+        accumulate<T, Fused>(sums.v[2 * (First + Row) + 1], b, weights[-(First + Row) * columns])),
+   ...);
+}
+
+// The taps of one kernel row meet output rows First to Last of the tile.
+template <class T, bool Fused, int First, int Last>
+FASTDEBLUR_INLINE void tile_row(const T* x, const T* weights, int64_t columns, Sums<T>& sums) {
+  for (int64_t k = 0; k < columns; ++k)
+    tile_tap<T, Fused, First>(x + k, weights + k, columns, sums,
+                              std::make_integer_sequence<int, Last - First + 1>{});
 }
 
 // What a work unit reads: for each of the kernel's leading offsets the rows of a band, converted and
@@ -67,53 +77,29 @@ struct Kernel {
   int64_t planes, rows, columns;
 };
 
-// kRows x (kAcross * lanes) outputs; every sum is taken in the kernel's C order.
-template <class T, bool Fused, int Taps>
+// kRows x (kAcross * lanes) outputs, for kernels of at least kRows - 1 rows; every sum is taken in the
+// kernel's C order.
+template <class T, bool Fused>
 void tile(const Patch<T>& patch, const Kernel<T>& kernel, const T* x, T* out, int64_t out_pitch) {
-  static_assert(kRows == 4);
-  Vector<T> sums[kRows][kAcross] = {};
-  const int64_t taps = kernel.columns, rows = kernel.rows;
+  static_assert(kRows == 4 && kAcross == 2);
+  Sums<T> sums{};
+  const int64_t taps = kernel.columns, pitch = patch.pitch;
   for (int64_t plane = 0; plane < kernel.planes; ++plane) {
     const T* row = x + plane * patch.plane;
-    const T* weights = kernel.weights + plane * rows * taps;
-    for (int64_t j = 0; j < rows + kRows - 1; ++j, row += patch.pitch, weights += taps) {
-      const int first = static_cast<int>(std::max<int64_t>(0, j - rows + 1));
-      const int last = static_cast<int>(std::min<int64_t>(kRows - 1, j));
-      switch (first * kRows + last) {
-        case 0:
-          tile_row<T, Fused, Taps, 0, 0>(row, weights, taps, sums);
-          break;
-        case 1:
-          tile_row<T, Fused, Taps, 0, 1>(row, weights, taps, sums);
-          break;
-        case 2:
-          tile_row<T, Fused, Taps, 0, 2>(row, weights, taps, sums);
-          break;
-        case 3:
-          tile_row<T, Fused, Taps, 0, 3>(row, weights, taps, sums);
-          break;
-        case 5:
-          tile_row<T, Fused, Taps, 1, 1>(row, weights, taps, sums);
-          break;
-        case 6:
-          tile_row<T, Fused, Taps, 1, 2>(row, weights, taps, sums);
-          break;
-        case 7:
-          tile_row<T, Fused, Taps, 1, 3>(row, weights, taps, sums);
-          break;
-        case 10:
-          tile_row<T, Fused, Taps, 2, 2>(row, weights, taps, sums);
-          break;
-        case 11:
-          tile_row<T, Fused, Taps, 2, 3>(row, weights, taps, sums);
-          break;
-        default:
-          tile_row<T, Fused, Taps, 3, 3>(row, weights, taps, sums);
-      }
-    }
+    const T* weights = kernel.weights + plane * kernel.rows * taps;
+    tile_row<T, Fused, 0, 0>(row, weights, taps, sums);
+    tile_row<T, Fused, 0, 1>(row += pitch, weights += taps, taps, sums);
+    tile_row<T, Fused, 0, 2>(row += pitch, weights += taps, taps, sums);
+    for (int64_t j = 3; j < kernel.rows; ++j)
+      tile_row<T, Fused, 0, 3>(row += pitch, weights += taps, taps, sums);
+    tile_row<T, Fused, 1, 3>(row += pitch, weights += taps, taps, sums);
+    tile_row<T, Fused, 2, 3>(row += pitch, weights += taps, taps, sums);
+    tile_row<T, Fused, 3, 3>(row + pitch, weights + taps, taps, sums);
   }
-  for (int r = 0; r < kRows; ++r)
-    for (int u = 0; u < kAcross; ++u) store(out + r * out_pitch + u * kLanes<T>, sums[r][u]);
+  for (int r = 0; r < kRows; ++r, out += out_pitch) {
+    store(out, sums.v[2 * r]);
+    store(out + kLanes<T>, sums.v[2 * r + 1]);
+  }
 }
 
 // One row of outputs over a list of taps: sparse kernels, and the rows that fill no tile.
@@ -170,11 +156,6 @@ class Correlator {
     band_ = std::min(band_, height_);
     patch_.plane = patch_.pitch * (band_ + kernel_.rows - 1);
     list_taps();
-    if constexpr (std::is_floating_point_v<T>) {
-      if (kernel_.columns == 3) tile_ = tile<T, Fused, 3>;
-      if (kernel_.columns == 5) tile_ = tile<T, Fused, 5>;
-      if (kernel_.columns == 7) tile_ = tile<T, Fused, 7>;
-    }
   }
 
   void run() {
@@ -195,6 +176,7 @@ class Correlator {
   };
 
   void list_taps() {
+    taps_.reserve(weights_.size());
     const T* weight = weights_.data();
     for (int64_t plane = 0; plane < kernel_.planes; ++plane) {
       for (int64_t row = 0; row < kernel_.rows; ++row) {
@@ -206,7 +188,7 @@ class Correlator {
         }
       }
     }
-    dense_ = taps_.size() == weights_.size();
+    dense_ = taps_.size() == weights_.size() && kernel_.rows >= kRows - 1;
   }
 
   // The plane of the input that meets output plane `outer` at the kernel's leading offset `offset`; null in
@@ -269,7 +251,7 @@ class Correlator {
       if (dense_ && rows - y >= kRows) {
         done = kRows;
         for (int64_t x = 0; x < columns; x += kAcross * kLanes<T>)
-          tile_(patch, kernel_, at + x, results + x, strip_);
+          tile<T, Fused>(patch, kernel_, at + x, results + x, strip_);
       } else {
         row_of_taps<T, Fused>(taps_, at, columns, results);
       }
@@ -286,7 +268,6 @@ class Correlator {
   std::vector<T> weights_;
   std::vector<Tap<T>> taps_;
   bool dense_ = false;
-  void (*tile_)(const Patch<T>&, const Kernel<T>&, const T*, T*, int64_t) = tile<T, Fused, 0>;
 };
 
 }  // namespace

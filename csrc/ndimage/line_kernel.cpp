@@ -38,17 +38,60 @@ void correlate_vectors(const double* x, int64_t step, int64_t n, const double* w
   }
 }
 
-// out[i] = a[i] + b[i]; out may be a, where b lies ahead of it.
-void add(const double* a, const double* b, int64_t n, double* out) {
-  for (int64_t i = 0; i < n; i += kLanes<double>) store(out + i, load(a + i) + load(b + i));
+template <bool reciprocal>
+FASTDEBLUR_INLINE Vector<double> mean_of(Vector<double> sum, Vector<double> divisor) {
+  if constexpr (reciprocal) return sum * divisor;
+  return sum / divisor;
 }
 
-void divide(double* sums, int64_t n, int64_t taps, bool reciprocal) {
+Vector<double> divisor_of(int64_t taps, bool reciprocal) {
   const double count = static_cast<double>(taps);
-  if (reciprocal) {
-    for (int64_t i = 0; i < n; ++i) sums[i] *= 1.0 / count;
-  } else {
-    for (int64_t i = 0; i < n; ++i) sums[i] /= count;
+  return splat(reciprocal ? 1.0 / count : count);
+}
+
+// Along rows a running sum goes element by element; so several rows go at once, one in each lane.
+template <bool reciprocal>
+void mean_lanes(const double* x, int64_t x_pitch, int64_t n, int64_t taps, double* scratch, double* out,
+                int64_t out_pitch) {
+  constexpr int lanes = kLanes<double>;
+  const Vector<double> divisor = divisor_of(taps, reciprocal);
+  for (int64_t i = 0; i < n + taps - 1; i += lanes)
+    transpose_block<double, lanes>([&](int row) { return x + row * x_pitch + i; }, scratch + i * lanes,
+                                   lanes);
+  Vector<double> sum{};
+  for (int64_t k = 0; k < taps; ++k) sum += load(scratch + k * lanes);
+  for (int64_t i = 0; i < n; ++i) {
+    double* oldest = scratch + i * lanes;
+    const Vector<double> change = load(oldest + taps * lanes) - load(oldest);
+    store(oldest, mean_of<reciprocal>(sum, divisor));
+    sum += change;
+  }
+  for (int64_t i = 0; i < n; i += lanes)
+    transpose_block<double, lanes>([&](int column) { return scratch + (i + column) * lanes; }, out + i,
+                                   out_pitch);
+}
+
+template <bool reciprocal>
+void mean_down(const double* x, int64_t x_pitch, int64_t rows, int64_t n, int64_t taps, double* out,
+               int64_t out_pitch) {
+  constexpr int64_t lanes = kLanes<double>;
+  const Vector<double> divisor = divisor_of(taps, reciprocal);
+  for (int64_t i = 0; i < n; i += kAcross * lanes) {
+    Vector<double> sums[kAcross] = {};
+    for (int64_t k = 0; k < taps - 1; ++k)
+#pragma GCC unroll 8
+      for (int u = 0; u < kAcross; ++u) sums[u] += load(x + k * x_pitch + i + u * lanes);
+    for (int64_t y = 0; y < rows; ++y) {
+      const double* oldest = x + y * x_pitch + i;
+      const double* newest = oldest + (taps - 1) * x_pitch;
+      double* to = out + y * out_pitch + i;
+#pragma GCC unroll 8
+      for (int u = 0; u < kAcross; ++u) {
+        sums[u] += load(newest + u * lanes);
+        store(to + u * lanes, mean_of<reciprocal>(sums[u], divisor));
+        sums[u] -= load(oldest + u * lanes);
+      }
+    }
   }
 }
 
@@ -79,43 +122,18 @@ void correlate_line(const double* x, int64_t step, int64_t n, const LineKernel& 
   }
 }
 
-// Windows of 2, 4, 8 ... elements are sums of two shorter ones; a window of `taps` is made of those in its
-// binary digits.
-void mean_line(const double* x, int64_t n, int64_t taps, bool reciprocal, double* scratch, double* out) {
-  const double* windows = x;  // of `length` elements each
-  int64_t covered = 0;
-  for (int64_t length = 1;; length *= 2) {
-    if (taps & length) {
-      if (covered) {
-        add(out, windows + covered, n, out);
-      } else {
-        for (int64_t i = 0; i < n; ++i) out[i] = windows[i];
-      }
-      covered += length;
-    }
-    if (length * 2 > taps) break;
-    add(windows, windows + length, n + taps - 2 * length, scratch);
-    windows = scratch;
-  }
-  divide(out, n, taps, reciprocal);
+void mean_rows(const double* x, int64_t x_pitch, int64_t n, int64_t taps, bool reciprocal, double* scratch,
+               double* out, int64_t out_pitch) {
+  constexpr int64_t lanes = kLanes<double>;
+  static_assert(kMeanRows % lanes == 0);
+  const auto mean = reciprocal ? mean_lanes<true> : mean_lanes<false>;
+  for (int64_t row = 0; row < kMeanRows; row += lanes)
+    mean(x + row * x_pitch, x_pitch, n, taps, scratch, out + row * out_pitch, out_pitch);
 }
 
 void mean_columns(const double* x, int64_t x_pitch, int64_t rows, int64_t n, int64_t taps, bool reciprocal,
                   double* out, int64_t out_pitch) {
-  constexpr int64_t lanes = kLanes<double>, across = 4;
-  for (int64_t i = 0; i < n; i += across * lanes) {
-    Vector<double> sums[across] = {};
-    for (int64_t k = 0; k < taps - 1; ++k)
-      for (int u = 0; u < across; ++u) sums[u] += load(x + k * x_pitch + i + u * lanes);
-    for (int64_t y = 0; y < rows; ++y) {
-      for (int u = 0; u < across; ++u) {
-        sums[u] += load(x + (y + taps - 1) * x_pitch + i + u * lanes);
-        store(out + y * out_pitch + i + u * lanes, sums[u]);
-        sums[u] -= load(x + y * x_pitch + i + u * lanes);
-      }
-    }
-  }
-  for (int64_t y = 0; y < rows; ++y) divide(out + y * out_pitch, n, taps, reciprocal);
+  (reciprocal ? mean_down<true> : mean_down<false>)(x, x_pitch, rows, n, taps, out, out_pitch);
 }
 
 bool all_within(const double* x, int64_t n, double limit) {

@@ -16,11 +16,14 @@ constexpr int64_t kLineStep = 64;
 void correlate_line(const double* x, int64_t step, int64_t n, const LineKernel& kernel, Symmetry symmetry,
                     double* out);
 
-// out[i] = mean of x[i] to x[i + taps - 1] for i < n, in any order of summation; reciprocal: multiplied with
-// 1 / taps instead of divided. scratch: n + taps + kLineStep elements.
-void mean_line(const double* x, int64_t n, int64_t taps, bool reciprocal, double* scratch, double* out);
+// Means of `taps` elements by running sums; reciprocal: multiplied with 1 / taps instead of divided.
+// kMeanRows rows of x, each row's out[i] = mean of x[i] to x[i + taps - 1] for i < n. Reads and writes on to
+// multiples of kLineStep. scratch: kMeanRows * (n + taps + kLineStep) elements.
+constexpr int64_t kMeanRows = 8;
+void mean_rows(const double* x, int64_t x_pitch, int64_t n, int64_t taps, bool reciprocal, double* scratch,
+               double* out, int64_t out_pitch);
 
-// The same down the columns: rows of out at out_pitch, each from `taps` rows of x at x_pitch.
+// The same down the columns: `rows` rows of out, each from `taps` rows of x.
 void mean_columns(const double* x, int64_t x_pitch, int64_t rows, int64_t n, int64_t taps, bool reciprocal,
                   double* out, int64_t out_pitch);
 

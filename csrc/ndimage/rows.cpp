@@ -30,6 +30,18 @@ void cast_row(const double* values, int64_t n, char* out) {
   for (int64_t i = 0; i < n; ++i) to[i] = cast<To>(values[i]);
 }
 
+template <class To>
+void add_cast_row(const double* values, int64_t n, char* out) {
+  To* to = reinterpret_cast<To*>(out);
+  if constexpr (std::is_floating_point_v<To>) {
+    for (int64_t i = 0; i < n; ++i) to[i] += cast<To>(values[i]);
+  } else {
+    for (int64_t i = 0; i < n; ++i)
+      to[i] = static_cast<To>(static_cast<std::uint64_t>(to[i]) +
+                              static_cast<std::uint64_t>(cast<To>(values[i])));
+  }
+}
+
 template <class To, class From>
 void keep_low_bits(const From* values, int64_t n, char* out) {
   To* to = reinterpret_cast<To*>(out);
@@ -127,6 +139,31 @@ void store_row(const double* values, int64_t n, Element element, char* out) {
       return cast_row<std::uint64_t>(values, n, out);
     case Element::i64:
       return cast_row<std::int64_t>(values, n, out);
+  }
+}
+
+void add_row(const double* values, int64_t n, Element element, char* out) {
+  switch (element) {
+    case Element::f32:
+      return add_cast_row<float>(values, n, out);
+    case Element::f64:
+      return add_cast_row<double>(values, n, out);
+    case Element::u8:
+      return add_cast_row<std::uint8_t>(values, n, out);
+    case Element::i8:
+      return add_cast_row<std::int8_t>(values, n, out);
+    case Element::u16:
+      return add_cast_row<std::uint16_t>(values, n, out);
+    case Element::i16:
+      return add_cast_row<std::int16_t>(values, n, out);
+    case Element::u32:
+      return add_cast_row<std::uint32_t>(values, n, out);
+    case Element::i32:
+      return add_cast_row<std::int32_t>(values, n, out);
+    case Element::u64:
+      return add_cast_row<std::uint64_t>(values, n, out);
+    case Element::i64:
+      return add_cast_row<std::int64_t>(values, n, out);
   }
 }
 

@@ -29,6 +29,9 @@ void store_row(const double* values, int64_t n, Element element, char* out);
 void store_row(const std::uint64_t* values, int64_t n, Element element, char* out);
 void store_row(const std::uint32_t* values, int64_t n, Element element, char* out);
 
+// out += values, both in out's type, modulo 2^bits for integers.
+void add_row(const double* values, int64_t n, Element element, char* out);
+
 // values as they would come back after store_row.
 void round_row(double* values, int64_t n, Element element);
 

@@ -65,12 +65,16 @@ class SeparableFilter {
 
   void compute(int64_t plane, int64_t y0, int64_t x0, Scratch& scratch) {
     if (scratch.patch.size() == 0) {
-      // The kernels read on to a multiple of kLineStep, from the last row's last tap too.
+      // The kernels read on to a multiple of kLineStep, from the last row's last tap too; means take
+      // kMeanRows rows.
       const int64_t slack = more_columns_ + 2 * kLineStep;
-      scratch.patch = zeroed((band_ + more_rows_) * pitch_ + slack);
-      scratch.middle = zeroed((p_.horizontal_first ? band_ + more_rows_ : kGroup) * pitch_ + slack);
-      scratch.results = zeroed(kGroup * pitch_);
-      scratch.windows = zeroed(pitch_ + slack);
+      const int64_t group = std::min(kGroup, (band_ + kMeanRows - 1) / kMeanRows * kMeanRows);
+      const int64_t loaded = band_ + more_rows_ + kMeanRows;
+      scratch.patch = zeroed(loaded * pitch_ + slack);
+      if (p_.vertical.taps > 0 && p_.horizontal.taps > 0)
+        scratch.middle = zeroed((p_.horizontal_first ? loaded : group) * pitch_ + slack);
+      scratch.results = zeroed(group * pitch_);
+      if (!p_.horizontal.weights) scratch.windows = zeroed(kMeanRows * (pitch_ + slack));
     }
     const int64_t rows = std::min(band_, p_.height - y0), columns = std::min(strip_, p_.width - x0);
     const int64_t bytes = bytes_of(p_.input_element);
@@ -87,36 +91,38 @@ class SeparableFilter {
         beyond_.store(true, std::memory_order_relaxed);
         return;
       }
-      if (!p_.horizontal_first) continue;
-      double* out = filtered + j * pitch_;
-      if (row.data) {
-        along(to, columns, out, scratch);
-        round_row(out, columns, p_.out_element);
-      } else {
-        std::fill_n(out, columns, p_.constant);
-      }
     }
     if (p_.horizontal_first) {
-      down_and_store(filtered, plane, y0, rows, x0, columns, scratch);
-    } else if (p_.vertical.taps == 0) {
-      for (int64_t y = 0; y < rows; ++y) {
-        along(patch + y * pitch_, columns, scratch.results.data(), scratch);
-        put(scratch.results.data(), plane, y0 + y, x0, columns);
-      }
-    } else if (p_.horizontal.taps == 0) {
-      down_and_store(patch, plane, y0, rows, x0, columns, scratch);
-    } else {
-      for (int64_t y = 0; y < rows; y += kGroup) {
-        const int64_t group = std::min(kGroup, rows - y);
-        down(patch + y * pitch_, group, columns + more_columns_, filtered);
-        for (int64_t r = 0; r < group; ++r) {
-          double* row = filtered + r * pitch_;
-          round_row(row, columns + more_columns_, p_.out_element);
-          if (p_.horizontal.mode == Mode::constant) restore_constant(row, begin, end);
-          along(row, columns, scratch.results.data(), scratch);
-          put(scratch.results.data(), plane, y0 + y + r, x0, columns);
+      along(patch, rows + more_rows_, columns, filtered, scratch);
+      for (int64_t j = 0; j < rows + more_rows_; ++j) {
+        double* row = filtered + j * pitch_;
+        if (extend_index(y0 + j + p_.vertical.start, p_.height, p_.vertical.mode) >= 0) {
+          round_row(row, columns, p_.out_element);
+        } else {
+          std::fill_n(row, columns, p_.constant);
         }
       }
+      down_and_store(filtered, plane, y0, rows, x0, columns, scratch);
+      return;
+    }
+    if (p_.horizontal.taps == 0) {
+      down_and_store(patch, plane, y0, rows, x0, columns, scratch);
+      return;
+    }
+    for (int64_t y = 0; y < rows; y += kGroup) {
+      const int64_t group = std::min(kGroup, rows - y);
+      const double* source = patch + y * pitch_;
+      if (p_.vertical.taps > 0) {
+        down(source, group, columns + more_columns_, filtered);
+        source = filtered;
+        for (int64_t r = 0; r < group; ++r) {
+          round_row(filtered + r * pitch_, columns + more_columns_, p_.out_element);
+          if (p_.horizontal.mode == Mode::constant) restore_constant(filtered + r * pitch_, begin, end);
+        }
+      }
+      double* results = scratch.results.data();
+      along(source, group, columns, results, scratch);
+      for (int64_t r = 0; r < group; ++r) put(results + r * pitch_, plane, y0 + y + r, x0, columns);
     }
   }
 
@@ -126,11 +132,14 @@ class SeparableFilter {
     for (int64_t x = std::max(begin, p_.width); x < end; ++x) row[x - begin] = p_.constant;
   }
 
-  void along(const double* from, int64_t columns, double* to, Scratch& scratch) const {
+  void along(const double* from, int64_t rows, int64_t columns, double* to, Scratch& scratch) const {
     if (p_.horizontal.weights) {
-      correlate_line(from, 1, columns, p_.horizontal, along_, to);
+      for (int64_t r = 0; r < rows; ++r)
+        correlate_line(from + r * pitch_, 1, columns, p_.horizontal, along_, to + r * pitch_);
     } else {
-      mean_line(from, columns, p_.horizontal.taps, reciprocal_, scratch.windows.data(), to);
+      for (int64_t r = 0; r < rows; r += kMeanRows)
+        mean_rows(from + r * pitch_, pitch_, columns, p_.horizontal.taps, reciprocal_, scratch.windows.data(),
+                  to + r * pitch_, pitch_);
     }
   }
 
@@ -157,9 +166,13 @@ class SeparableFilter {
   }
 
   void put(const double* row, int64_t plane, int64_t y, int64_t x, int64_t columns) const {
-    store_row(
-        row, columns, p_.out_element,
-        static_cast<char*>(p_.out) + ((plane * p_.height + y) * p_.width + x) * bytes_of(p_.out_element));
+    char* to =
+        static_cast<char*>(p_.out) + ((plane * p_.height + y) * p_.width + x) * bytes_of(p_.out_element);
+    if (p_.accumulate) {
+      add_row(row, columns, p_.out_element, to);
+    } else {
+      store_row(row, columns, p_.out_element, to);
+    }
   }
 
   const Separable& p_;

@@ -28,6 +28,7 @@ struct Separable {
   int64_t planes, height, width;
   LineKernel vertical, horizontal;
   bool horizontal_first;
+  bool accumulate;  // the result, in out's type, is added to what is there
   double constant;
   double limit;  // infinity: not looked at
   int n_threads;

@@ -12,6 +12,13 @@
 #include <arm_neon.h>
 #endif
 
+// For the pieces of a kernel that must end up in one function, where its sums stay in registers.
+#if defined(__GNUC__)
+#define FASTDEBLUR_INLINE inline __attribute__((always_inline))
+#else
+#define FASTDEBLUR_INLINE inline
+#endif
+
 namespace fastdeblur::ndimage {
 
 #if defined(__AVX512F__)
@@ -29,15 +36,15 @@ template <class T>
 using Vector = typename Register<T, kLanes<T>>::type;
 
 template <class T>
-inline __attribute__((always_inline)) Vector<T> load(const T* from) {
+FASTDEBLUR_INLINE Vector<T> load(const T* from) {
   return *reinterpret_cast<const typename Register<T, kLanes<T>>::unaligned*>(from);
 }
 template <class T>
-inline __attribute__((always_inline)) void store(T* to, Vector<T> value) {
+FASTDEBLUR_INLINE void store(T* to, Vector<T> value) {
   *reinterpret_cast<typename Register<T, kLanes<T>>::unaligned*>(to) = value;
 }
 template <class T>
-inline __attribute__((always_inline)) Vector<T> splat(T value) {
+FASTDEBLUR_INLINE Vector<T> splat(T value) {
   return value - Vector<T>{};
 }
 #else
@@ -61,7 +68,7 @@ inline T splat(T value) {
 #endif
 
 // sum + x * w with one rounding where the processor has it, else with two.
-inline Vector<double> multiply_add(Vector<double> x, Vector<double> w, Vector<double> sum) {
+FASTDEBLUR_INLINE Vector<double> multiply_add(Vector<double> x, Vector<double> w, Vector<double> sum) {
 #if defined(FASTDEBLUR_VECTOR_EXTENSIONS) && defined(__AVX512F__)
   return _mm512_fmadd_pd(x, w, sum);
 #elif defined(FASTDEBLUR_VECTOR_EXTENSIONS) && defined(__FMA__)

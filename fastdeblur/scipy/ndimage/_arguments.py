@@ -42,6 +42,14 @@ def image(value: Any) -> Array:
     return value if value.flags.c_contiguous else np.ascontiguousarray(value)
 
 
+def window_image(value: Any) -> Array:
+    """The same for filters with n-D windows: SciPy takes some elements of broadcast arrays for the constant, and is left to it."""
+    array = image(value)
+    if 0 in value.strides:
+        raise Unsuited
+    return array
+
+
 class Output:
     """The array that a result is computed into (`array`), and the one that the caller gets (from `deliver`)."""
 
@@ -93,7 +101,9 @@ def mode_number(mode: Any) -> int:
 
 
 def real(value: Any) -> float:
-    if type(value) is float or isinstance(value, int | float | np.floating | np.integer):
+    if type(value) is float:
+        return value
+    if isinstance(value, int | float | np.floating | np.integer):
         try:
             return float(value)
         except OverflowError:
@@ -102,6 +112,8 @@ def real(value: Any) -> float:
 
 
 def whole(value: Any) -> int:
+    if type(value) is int:
+        return value
     if isinstance(value, int | np.integer):
         return int(value)
     raise Unsuited
@@ -109,7 +121,8 @@ def whole(value: Any) -> int:
 
 def every_axis(value: Any, count: int) -> list[Any]:
     """One value per axis from a scalar or a sequence of the right length."""
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    kind = type(value)
+    if kind is int or kind is float or kind is str or value is None or not isinstance(value, Iterable):
         return [value] * count
     if not isinstance(value, tuple | list | np.ndarray) or len(value) != count:
         raise Unsuited
@@ -137,15 +150,18 @@ def axis_of(axis: Any, ndim: int) -> int:
 
 
 def real_weights(weights: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-    if type(weights) is not np.ndarray and type(weights) not in (list, tuple):
+    kind = type(weights)
+    if kind is not np.ndarray:
+        if kind is not list and kind is not tuple:
+            raise Unsuited
+        try:
+            weights = np.array(weights)
+        except (ValueError, TypeError):
+            raise Unsuited from None
+    if weights.dtype.kind not in "biuf" or weights.size == 0:
         raise Unsuited
-    try:
-        array = np.asarray(weights)
-    except (ValueError, TypeError):
-        raise Unsuited from None
-    if array.dtype.kind not in "biuf" or array.size == 0:
-        raise Unsuited
-    return np.asarray(array, dtype=np.float64)
+    array: np.ndarray[Any, np.dtype[np.float64]] = weights.astype(np.float64, "C", copy=False)
+    return array
 
 
 def start_of(size: int, origin: Any) -> int:

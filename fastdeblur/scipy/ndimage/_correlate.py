@@ -22,6 +22,7 @@ from fastdeblur.scipy.ndimage._arguments import (
     real_weights,
     start_of,
     whole,
+    window_image,
 )
 from fastdeblur.scipy.ndimage._lines import Line, filter_lines
 
@@ -98,7 +99,7 @@ def correlate1d(
             raise Unsuited
         line = Line(
             axis_of(axis, array.ndim),
-            np.ascontiguousarray(kernel),
+            kernel,
             start_of(len(kernel), origin),
             mode_number(mode),
         )
@@ -135,10 +136,10 @@ def convolve1d(
 def _window(
     input: Any, weights: Any, output: Any, mode: Any, cval: Any, origin: Any, axes: Any, *, convolution: bool
 ) -> Any:
-    array = image(input)
+    array = window_image(input)
     kernel = real_weights(weights)
     where = axes_of(axes, array.ndim)
-    if kernel.ndim != len(where) or list(where) != sorted(where):
+    if kernel.ndim != len(where) or (axes is not None and list(where) != sorted(where)):
         raise Unsuited
     origins = every_axis(origin, len(where))
     if convolution:

@@ -22,10 +22,16 @@ class Line(NamedTuple):
 
 
 def filter_lines(
-    array: Array, out: Array, lines: Sequence[Line], cval: float, limit: float = math.inf
+    array: Array,
+    out: Array,
+    lines: Sequence[Line],
+    cval: float,
+    limit: float = math.inf,
+    accumulate: bool = False,
 ) -> bool:
     """Apply `lines` one after the other, the results between them in out's dtype.
 
+    accumulate: the result is added to what out holds; for at most two lines, whose results do not pass through out.
     False, and out unspecified, where a magnitude beyond `limit` was met.
     """
     functions = core()
@@ -42,15 +48,27 @@ def filter_lines(
     for left in range(len(steps) - 1, -1, -1):
         step = steps[len(steps) - 1 - left]
         to = spare if left % 2 else out
+        add = accumulate and left == 0
         if len(step) == 2:
             y, x = step if step[1].axis == last else step[::-1]
             done = functions.ndimage_correlate_pair(
-                array, to, y.kernel, y.start, y.mode, x.kernel, x.start, x.mode, step[0] is x, cval, limit
+                array,
+                to,
+                y.kernel,
+                y.start,
+                y.mode,
+                x.kernel,
+                x.start,
+                x.mode,
+                step[0] is x,
+                cval,
+                limit,
+                add,
             )
         else:
             (one,) = step
             done = functions.ndimage_correlate_axis(
-                array, to, one.axis, one.kernel, one.start, one.mode, cval, limit
+                array, to, one.axis, one.kernel, one.start, one.mode, cval, limit, add
             )
         if not done:
             return False

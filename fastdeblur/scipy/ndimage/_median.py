@@ -18,11 +18,11 @@ from fastdeblur.scipy.ndimage._arguments import (
     Unsuited,
     axes_of,
     every_axis,
-    image,
     mode_number,
     real,
     start_of,
     whole,
+    window_image,
 )
 
 MOST_IN_WINDOW = 125
@@ -48,7 +48,7 @@ def median_filter(
     Returns an array of input's shape and dtype, equal to SciPy's. Raises what SciPy raises.
     """
     try:
-        array = image(input)
+        array = window_image(input)
         where = axes_of(axes, array.ndim)
         window, starts = [1] * array.ndim, [0] * array.ndim
         if footprint is not None or size is None:

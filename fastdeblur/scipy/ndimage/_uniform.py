@@ -27,6 +27,9 @@ from fastdeblur.scipy.ndimage._arguments import (
 )
 from fastdeblur.scipy.ndimage._lines import Line, filter_lines
 
+# By a float's size in bytes.
+LARGEST = {4: float(np.finfo(np.float32).max), 8: float(np.finfo(np.float64).max)}
+
 
 @replaces(_original.uniform_filter1d)
 def uniform_filter1d(
@@ -97,13 +100,12 @@ def _mean_line(axis: int, size: Any, mode: Any, origin: Any) -> Line:
 def _limit(array: Array, out: Array, lines: list[Line], cval: Any) -> float:
     """The magnitude up to which sums of elements stay exact (integers) or finite (floats)."""
     constant = real(cval)
-    size = max((line.kernel for line in lines), default=1)
+    size: int = max((line.kernel for line in lines), default=1)
     integers = out.dtype.kind in "bui"
     if array.dtype.kind == "f":
         if integers:
             raise Unsuited  # a sum's last bit decides where it is cut
-        most = np.finfo(min(out.dtype, array.dtype, key=lambda dtype: dtype.itemsize)).max
-        limit = float(most) / size
+        limit = LARGEST[min(out.dtype.itemsize, array.dtype.itemsize)] / size
     else:
         limit = 2.0**53 / size if array.dtype.itemsize == 8 else math.inf
     if any(line.mode == CONSTANT for line in lines):
