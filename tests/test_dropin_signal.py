@@ -161,6 +161,12 @@ def test_fft_convolutions_along_axes(pair: Any, mode: str, data: Any) -> None:
 )
 @settings(max_examples=200)
 def test_in_the_plane(pair: Any, mode: str, boundary: str, fillvalue: float) -> None:
+    if pair[0].size == 0 < pair[1].size and mode == "full" and boundary != "fill":
+        # The original would end this process.
+        for name in ("convolve2d", "correlate2d"):
+            with pytest.raises(ValueError, match="at least one element"):
+                getattr(ours, name)(*pair, mode, boundary, fillvalue)
+        return
     check_in_plane(pair, mode, boundary, fillvalue)
 
 
@@ -178,7 +184,8 @@ def check_in_plane(pair: Any, mode: str, boundary: str, fillvalue: float) -> Non
         else:
             scale = max(float(np.abs(pair[0]).max(initial=0)), abs(fillvalue)) * float(np.abs(pair[1]).sum())
             scale = max(scale, float(np.abs(pair[1]).max(initial=0)) * float(np.abs(pair[0]).sum()), 1e-300)
-            np.testing.assert_allclose(got / scale, want / scale, rtol=0, atol=50 * eps(want))
+            error = np.abs(got.astype(np.complex128) - want.astype(np.complex128)).max(initial=0)
+            assert error <= 50 * scale * eps(want)
 
 
 @pytest.mark.parametrize("boundary", ["fill", "wrap", "symm"])

@@ -94,8 +94,18 @@ def _fill(value: Any, dtype: np.dtype[Any]) -> float | None:
     return float(value) if type(value) is int and 0 <= value <= 127 else None
 
 
+def _refuse_to_extend_nothing(mode: Any, boundary: Any) -> None:
+    """The original divides by the length of what it repeats, which ends the process where that is 0."""
+    if mode == "full" and _BOUNDARIES.get(boundary, _ZERO_OUTSIDE) != _ZERO_OUTSIDE:
+        raise ValueError(f"in1: boundary {boundary!r} needs at least one element to repeat, got none")
+
+
 def _in_plane(in1: Any, in2: Any, mode: Any, boundary: Any, fillvalue: Any, flip: bool) -> Any:
-    if type(in1) not in PLAIN or type(in2) not in PLAIN or in1.size * in2.size <= _FEW:
+    if type(in1) not in PLAIN or type(in2) not in PLAIN:
+        return NotImplemented
+    if in1.size * in2.size <= _FEW:
+        if in1.size == 0 < in2.size and in1.ndim == in2.ndim == 2:
+            _refuse_to_extend_nothing(mode, boundary)
         return NotImplemented
     if type(mode) is not str or mode not in MODES or type(boundary) is not str or boundary not in _BOUNDARIES:
         return NotImplemented
@@ -136,7 +146,7 @@ def convolve2d(in1: Any, in2: Any, mode: Any = "full", boundary: Any = "fill", f
 
     As scipy.signal.convolve2d, but float32 is summed in float64. Real arrays are ours, in tiles of registers, on all cores.
     Raises what the original raises: ValueError for other ranks, modes, boundaries, and for a "valid" of which neither array
-    covers the other.
+    covers the other; and for an empty in1 that is to be wrapped or mirrored, where the original ends the process.
     """
     return _in_plane(in1, in2, mode, boundary, fillvalue, flip=True)
 
