@@ -155,8 +155,21 @@ CPP_LAYERS = {  # directory: what it may include
     "methods": {"methods", "core"},
     "cpu": {"cpu", "methods", "core"},
     "cuda": {"cuda", "methods", "core"},
+    "ndimage": {"ndimage", "cpu", "core"},
+    "signal": {"signal", "cpu", "core"},
     "restoration": {"restoration", "methods", "cpu", "core"},
-    "bindings": {"bindings", "restoration", "methods", "psf", "cpu", "cuda", "core", "nn"},
+    "bindings": {
+        "bindings",
+        "ndimage",
+        "signal",
+        "restoration",
+        "methods",
+        "psf",
+        "cpu",
+        "cuda",
+        "core",
+        "nn",
+    },
     "nn": {"nn", "core"},
 }
 CPP_FILES = sorted(p for p in SOURCES.rglob("*") if p.suffix in (".h", ".cpp", ".cu", ".cuh"))
