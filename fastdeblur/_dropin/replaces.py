@@ -25,6 +25,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 # Exactly these: a subclass may mean something by its type that we would lose.
 PLAIN = frozenset({np.ndarray, np.memmap})
 
+# What needs no second look on its way to the original.
+_ORDINARY = PLAIN | {int, float, bool, str, type(None)}
+
 
 @cache
 def core() -> ModuleType | None:
@@ -98,6 +101,8 @@ def _elsewhere(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict
     masked = False
     for value in (*args, *kwargs.values()):
         kind = type(value)
+        if kind in _ORDINARY:
+            continue
         if str(kind.__module__).partition(".")[0] == "cupy":
             theirs = _cupy_function(original)
             return (theirs or original)(*args, **kwargs)

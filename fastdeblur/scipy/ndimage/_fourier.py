@@ -13,6 +13,9 @@ import scipy.ndimage as _original
 from fastdeblur._dropin.replaces import PLAIN, core, replaces
 from fastdeblur.scipy.ndimage._arguments import Array, Unsuited, axis_of, every_axis, real, whole
 
+# Elements up to which the tables cost more than what they save.
+_FEW = 1 << 12
+
 
 @replaces(_original.fourier_gaussian)
 def fourier_gaussian(input: Any, sigma: Any, n: Any = -1, axis: Any = -1, output: Any = None) -> Any:
@@ -20,7 +23,7 @@ def fourier_gaussian(input: Any, sigma: Any, n: Any = -1, axis: Any = -1, output
 
     input : spectrum, float32, float64, complex64 or complex128, of any number of axes; sigma in elements of the image
     n : -1 for a full spectrum, else the image's length along ``axis``, of which input has the half spectrum
-    Returns an array of input's shape and dtype. Spectra of fewer than 4096 elements and of other dtypes are SciPy's. Raises what
+    Returns an array of input's shape and dtype. Spectra of up to 4096 elements and of other dtypes are SciPy's. Raises what
     SciPy raises.
     """
     try:
@@ -74,12 +77,11 @@ def fourier_shift(input: Any, shift: Any, n: Any = -1, axis: Any = -1, output: A
 
 
 def _spectrum(value: Any) -> Array:
-    # Below some thousand elements the tables cost more than what they save.
     if (
         type(value) not in PLAIN
+        or value.size <= _FEW
         or value.dtype.char not in "fdFD"
         or not value.dtype.isnative
-        or value.size < 1 << 12
         or value.ndim == 0
     ):
         raise Unsuited
