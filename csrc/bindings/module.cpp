@@ -18,8 +18,7 @@ PYBIND11_MODULE(FASTDEBLUR_MODULE, m) {
   m.attr("openmp") = false;
 #endif
   m.def("default_threads", &fastdeblur::default_threads, "What n_threads = 0 means.");
-  bind_deconvolver_f32(m);
-  bind_deconvolver_f64(m);
+  fastdeblur::bind_deconvolver(m);
   fastdeblur::bind_psf(m);
   fastdeblur::bind_ndimage(m);
   fastdeblur::bind_restoration(m);

@@ -71,4 +71,9 @@ constexpr Element element_of<double>() {
   return Element::f64;
 }
 
+// What an image is checked for as it is first read (flags); the caller names the pixel.
+enum class Bad : int { none = 0, not_finite = 1, negative = 2 };
+
+constexpr bool has(Bad found, Bad flag) { return (static_cast<int>(found) & static_cast<int>(flag)) != 0; }
+
 }  // namespace fastdeblur

@@ -184,11 +184,6 @@ class RowReader {
   const std::array<AxisMap, 3>* maps_;
 };
 
-// What an image is checked for as it is first read (flags); the caller names the pixel.
-enum class Bad : int { none = 0, not_finite = 1, negative = 2 };
-
-constexpr bool has(Bad found, Bad flag) { return (static_cast<int>(found) & static_cast<int>(flag)) != 0; }
-
 // Looks at n pixels of each lane: whether all are within +-limit (no NaN is), whether none is negative.
 template <class T, int L>
 Bad look_at(const T* lanes, int64_t n, T limit) {

@@ -92,8 +92,8 @@ Problem<T> problem_of(const Shape& frame, const Shape& full, const Shape& psf_sh
   return problem;
 }
 
-template <class T, int L>
-void check_grid(const Shape& n, const Shape& m, int threads, double tolerance) {
+template <class T>
+void check_grid(const Shape& n, const Shape& m, bool one_axis, int threads, double tolerance) {
   std::mt19937 random(7);
   std::uniform_real_distribution<double> uniform(0.1, 1.0);
   std::vector<double> psf(static_cast<std::size_t>(size_of(m)));
@@ -105,12 +105,12 @@ void check_grid(const Shape& n, const Shape& m, int threads, double tolerance) {
   const std::vector<double> y(image.begin(), image.end());
 
   // Wiener, periodic: (H^T H + balance) x = H^T y.
-  CpuDeconvolver<T, L> deconvolver(problem_of<T>(n, n, m, psf, threads));
+  const auto deconvolver = make_deconvolver<T>(problem_of<T>(n, n, m, psf, threads), one_axis);
   WienerOptions<T> options;
   options.balance = T(0.1);
   std::vector<T> out(image.size());
   const std::vector<PlaneView<T>> planes{{image_view(image, n), out_view(out, n), 0, {}, {}}};
-  deconvolver.wiener(planes, options);
+  deconvolver->wiener(planes, options, [] {});
   const std::vector<double> x(out.begin(), out.end());
   const auto left = convolve(convolve(x, n, psf, m, false), n, psf, m, true),
              right = convolve(y, n, psf, m, true);
@@ -121,7 +121,7 @@ void check_grid(const Shape& n, const Shape& m, int threads, double tolerance) {
   // Richardson-Lucy, periodic: one step from the mean is mean * H^T(y / mean) = H^T y.
   RichardsonLucyOptions iterate;
   iterate.iterations = 1;
-  deconvolver.richardson_lucy(planes, iterate, false, {});
+  deconvolver->richardson_lucy(planes, iterate, false, {}, [] {});
   double sum = 0, expected = 0;
   for (std::size_t i = 0; i < out.size(); ++i) {
     require(std::fabs(double(out[i]) - right[i]) <= tolerance, "first iteration of richardson_lucy", n,
@@ -135,13 +135,13 @@ void check_grid(const Shape& n, const Shape& m, int threads, double tolerance) {
   // rounding is divided by what little of a pixel the frame has seen.
   Shape full = n;
   for (std::size_t a = 0; a < 3; ++a) full[a] += m[a] - 1;
-  CpuDeconvolver<T, L> unknown(problem_of<T>(n, full, m, psf, threads));
+  const auto unknown = make_deconvolver<T>(problem_of<T>(n, full, m, psf, threads), one_axis);
   const std::vector<T> flat(image.size(), T(0.5));
   const std::vector<PlaneView<T>> scene{{image_view(flat, n), out_view(out, n), 0, {}, {}}};
   iterate.iterations = 5;
   for (const auto kind : {Acceleration::none, Acceleration::ogm, Acceleration::biggs_andrews}) {
     iterate.acceleration = kind;
-    unknown.richardson_lucy(scene, iterate, true, {});
+    unknown->richardson_lucy(scene, iterate, true, {}, [] {});
     for (const T value : out)
       require(std::fabs(double(value) - 0.5) <= 100 * tolerance, "flat scene", n, threads);
   }
@@ -152,8 +152,8 @@ void check_grid(const Shape& n, const Shape& m, int threads, double tolerance) {
   std::vector<T> untouched(image.size(), T(-3));
   bool refused = false;
   try {
-    deconvolver.richardson_lucy({{image_view(bad, n), out_view(untouched, n), 0, {}, {}}}, iterate, false,
-                                {});
+    deconvolver->richardson_lucy({{image_view(bad, n), out_view(untouched, n), 0, {}, {}}}, iterate, false,
+                                 {}, [] {});
   } catch (const BadImage&) {
     refused = true;
   }
@@ -162,19 +162,18 @@ void check_grid(const Shape& n, const Shape& m, int threads, double tolerance) {
 
 template <class T>
 int check_all(double tolerance) {
-  constexpr int lanes = native_lanes<T>;
   for (const int threads : {1, 3}) {
-    check_grid<T, 1>({1, 1, 1}, {1, 1, 1}, threads, tolerance);
-    check_grid<T, 1>({1, 1, 31}, {1, 1, 4}, threads, tolerance);
-    check_grid<T, 1>({1, 1, 64}, {1, 1, 9}, threads, tolerance);
-    check_grid<T, lanes>({1, 1, 1}, {1, 1, 1}, threads, tolerance);
-    check_grid<T, lanes>({2, 1, 3}, {2, 1, 3}, threads, tolerance);
-    check_grid<T, lanes>({1, 1, 17}, {1, 1, 3}, threads, tolerance);
-    check_grid<T, lanes>({19, 1, 1}, {4, 1, 1}, threads, tolerance);
-    check_grid<T, lanes>({37, 1, 41}, {5, 1, 6}, threads, tolerance);
-    check_grid<T, lanes>({48, 1, 64}, {7, 1, 7}, threads, tolerance);
-    check_grid<T, lanes>({5, 7, 11}, {3, 2, 3}, threads, tolerance);
-    check_grid<T, lanes>({8, 9, 16}, {3, 3, 3}, threads, tolerance);
+    check_grid<T>({1, 1, 1}, {1, 1, 1}, true, threads, tolerance);
+    check_grid<T>({1, 1, 31}, {1, 1, 4}, true, threads, tolerance);
+    check_grid<T>({1, 1, 64}, {1, 1, 9}, true, threads, tolerance);
+    check_grid<T>({1, 1, 1}, {1, 1, 1}, false, threads, tolerance);
+    check_grid<T>({2, 1, 3}, {2, 1, 3}, false, threads, tolerance);
+    check_grid<T>({1, 1, 17}, {1, 1, 3}, false, threads, tolerance);
+    check_grid<T>({19, 1, 1}, {4, 1, 1}, false, threads, tolerance);
+    check_grid<T>({37, 1, 41}, {5, 1, 6}, false, threads, tolerance);
+    check_grid<T>({48, 1, 64}, {7, 1, 7}, false, threads, tolerance);
+    check_grid<T>({5, 7, 11}, {3, 2, 3}, false, threads, tolerance);
+    check_grid<T>({8, 9, 16}, {3, 3, 3}, false, threads, tolerance);
   }
   return 0;
 }

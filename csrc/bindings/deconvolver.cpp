@@ -1,6 +1,4 @@
 // Converts to views, releases the GIL, computes.
-#pragma once
-
 #include <pybind11/functional.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -13,14 +11,14 @@
 #include <string>
 #include <thread>
 #include <tuple>
-#include <variant>
 
 #include "bindings/deconvolver.h"
 #include "cpu/deconvolver.h"
 
-namespace fastdeblur {
-
 namespace py = pybind11;
+
+namespace fastdeblur {
+namespace {
 
 // Shapes and strides come from Python with 1 to 3 axes, slowest first.
 template <class Value>
@@ -37,12 +35,12 @@ std::array<Value, 3> as_axes(const std::vector<Value>& given, Value missing) {
   }
 }
 
-inline std::array<std::ptrdiff_t, 3> strides_of(const py::array& array) {
+std::array<std::ptrdiff_t, 3> strides_of(const py::array& array) {
   std::vector<std::ptrdiff_t> strides(array.strides(), array.strides() + array.ndim());
   return as_axes<std::ptrdiff_t>(strides, 0);
 }
 
-inline ImageView view(const py::object& object) {
+ImageView view(const py::object& object) {
   if (object.is_none()) return {};
   const py::array array = py::reinterpret_borrow<py::array>(object);
   const char kind = array.dtype().kind();
@@ -98,14 +96,14 @@ std::vector<Value> as_vector(const py::array_t<Value>& array) {
   return {array.data(), array.data() + array.size()};
 }
 
-inline std::array<AxisMap, 3> axis_maps(const Maps& given) {
+std::array<AxisMap, 3> axis_maps(const Maps& given) {
   std::vector<AxisMap> maps;
   for (const auto& [first, second, w1, w2] : given)
     maps.push_back({as_vector(first), as_vector(second), as_vector(w1), as_vector(w2)});
   return as_axes<AxisMap>(maps, AxisMap{});
 }
 
-inline Acceleration as_acceleration(const std::string& name) {
+Acceleration as_acceleration(const std::string& name) {
   return name == "ogm"             ? Acceleration::ogm
          : name == "biggs-andrews" ? Acceleration::biggs_andrews
                                    : Acceleration::none;
@@ -129,20 +127,12 @@ class Poll {
   std::chrono::steady_clock::time_point looked_ = std::chrono::steady_clock::now();
 };
 
-// The deconvolver that fits the number of axes: signals have nothing to fill the lanes with.
 template <class T>
-class Deconvolver {
-  using Wide = CpuDeconvolver<T, native_lanes<T>>;
-  using Narrow = CpuDeconvolver<T, 1>;
-
+class BoundDeconvolver {
  public:
-  Deconvolver(Problem<T> problem, bool one_axis) {
+  BoundDeconvolver(Problem<T> problem, bool one_axis) {
     const py::gil_scoped_release release;
-    if (one_axis) {
-      implementation_.template emplace<1>(std::make_unique<Narrow>(std::move(problem)));
-    } else {
-      implementation_.template emplace<0>(std::make_unique<Wide>(std::move(problem)));
-    }
+    implementation_ = make_deconvolver<T>(std::move(problem), one_axis);
   }
 
   // Returns None, or (plane, what) for an image that cannot be used.
@@ -157,7 +147,7 @@ class Deconvolver {
     if (!power.is_none())
       options.power_values = static_cast<const T*>(py::reinterpret_borrow<py::array>(power).data());
     Poll poll;
-    return run([&](auto& d) { d.wiener(views, options, std::ref(poll)); });
+    return run([&] { implementation_->wiener(views, options, std::ref(poll)); });
   }
 
   // on_iteration(plane, iteration, change, estimate) -> bool, estimate(out) fills an array; or None.
@@ -196,7 +186,7 @@ class Deconvolver {
         return true;
       };
     }
-    return run([&](auto& d) { d.richardson_lucy(views, options, measured, progress, std::ref(poll)); });
+    return run([&] { implementation_->richardson_lucy(views, options, measured, progress, std::ref(poll)); });
   }
 
  private:
@@ -204,14 +194,14 @@ class Deconvolver {
   py::object run(F f) {
     try {
       const py::gil_scoped_release release;
-      std::visit([&](auto& d) { f(*d); }, implementation_);
+      f();
     } catch (const BadImage& bad) {
       return py::make_tuple(bad.plane, static_cast<int>(bad.what));
     }
     return py::none();
   }
 
-  std::variant<std::unique_ptr<Wide>, std::unique_ptr<Narrow>> implementation_;
+  std::unique_ptr<Deconvolver<T>> implementation_;
 };
 
 template <class T>
@@ -231,9 +221,9 @@ Problem<T> make_problem(const std::vector<int64_t>& frame, const std::vector<int
 }
 
 template <class T>
-void bind_deconvolver(py::module_& m, const char* suffix) {
+void bind_precision(py::module_& m, const char* suffix) {
   const std::string name = std::string("Deconvolver") + suffix;
-  py::class_<Deconvolver<T>>(m, name.c_str())
+  py::class_<BoundDeconvolver<T>>(m, name.c_str())
       .def(py::init([](const std::vector<int64_t>& frame, const std::vector<int64_t>& grid,
                        const py::array_t<T>& psfs, const Maps& data_maps, const Maps& init_maps,
                        bool extended, bool dark_outside, bool keep, int threads) {
@@ -243,13 +233,13 @@ void bind_deconvolver(py::module_& m, const char* suffix) {
              problem.psfs.assign(psfs.data(), psfs.data() + psfs.size());
              problem.data_maps = axis_maps(data_maps);
              problem.init_maps = axis_maps(init_maps);
-             return std::make_unique<Deconvolver<T>>(std::move(problem), frame.size() == 1);
+             return std::make_unique<BoundDeconvolver<T>>(std::move(problem), frame.size() == 1);
            }),
            py::arg("frame"), py::arg("grid"), py::arg("psfs"), py::arg("data_maps"), py::arg("init_maps"),
            py::arg("extended"), py::arg("dark_outside"), py::arg("keep"), py::arg("threads"))
-      .def("wiener", &Deconvolver<T>::wiener, py::arg("planes"), py::arg("balance"), py::arg("reg"),
+      .def("wiener", &BoundDeconvolver<T>::wiener, py::arg("planes"), py::arg("balance"), py::arg("reg"),
            py::arg("power"))
-      .def("richardson_lucy", &Deconvolver<T>::richardson_lucy, py::arg("planes"), py::arg("iterations"),
+      .def("richardson_lucy", &BoundDeconvolver<T>::richardson_lucy, py::arg("planes"), py::arg("iterations"),
            py::arg("acceleration"), py::arg("background"), py::arg("measured"), py::arg("on_iteration"));
   m.def((std::string("bytes") + suffix).c_str(),
         [](const std::vector<int64_t>& frame, const std::vector<int64_t>& grid,
@@ -259,14 +249,19 @@ void bind_deconvolver(py::module_& m, const char* suffix) {
           const auto problem =
               make_problem<T>(frame, grid, psf_shape, psf_count, extended, dark_outside, keep, threads);
           const Acceleration kind = as_acceleration(acceleration);
-          return frame.size() == 1
-                     ? CpuDeconvolver<T, 1>::bytes(problem, richardson_lucy, kind, weights, many_planes)
-                     : CpuDeconvolver<T, native_lanes<T>>::bytes(problem, richardson_lucy, kind, weights,
-                                                                 many_planes);
+          return deconvolver_bytes<T>(problem, frame.size() == 1, richardson_lucy, kind, weights,
+                                      many_planes);
         },
         py::arg("frame"), py::arg("grid"), py::arg("psf_shape"), py::arg("psf_count"), py::arg("extended"),
         py::arg("dark_outside"), py::arg("keep"), py::arg("threads"), py::arg("richardson_lucy"),
         py::arg("acceleration"), py::arg("weights"), py::arg("many_planes"));
+}
+
+}  // namespace
+
+void bind_deconvolver(py::module_& m) {
+  bind_precision<float>(m, "F32");
+  bind_precision<double>(m, "F64");
 }
 
 }  // namespace fastdeblur
