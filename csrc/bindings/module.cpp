@@ -1,6 +1,7 @@
 // The compiled core, one module per instruction-set level.
 #include <pybind11/pybind11.h>
 
+#include "bindings/blind.h"
 #include "bindings/deconvolver.h"
 #include "bindings/ndimage.h"
 #include "bindings/psf.h"
@@ -20,6 +21,7 @@ PYBIND11_MODULE(FASTDEBLUR_MODULE, m) {
   m.def("default_threads", &fastdeblur::default_threads, "What n_threads = 0 means.");
   bind_deconvolver_f32(m);
   bind_deconvolver_f64(m);
+  fastdeblur::bind_blind(m);
   fastdeblur::bind_psf(m);
   fastdeblur::bind_ndimage(m);
   fastdeblur::bind_restoration(m);
