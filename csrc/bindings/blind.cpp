@@ -22,7 +22,7 @@ void half_quadratic(const Array& data, Array x, const Array& kernel, const Array
   require(same_shape(data, x), "x: expected the shape of data");
   require(steps.ndim() == 2 && steps.shape(1) == 2, "steps: expected (n, 2)");
   require(!table || (table->ndim() == 1 && table->size() >= 2), "table: expected at least two values");
-  blind::HalfQuadratic problem{data.shape(0), data.shape(1),   data.data(), kernel.data(),
+  blind::HalfQuadratic problem{data.shape(0),   data.shape(1),   data.data(), kernel.data(),
                                kernel.shape(0), kernel.shape(1), {},          nullptr};
   for (py::ssize_t i = 0; i < steps.shape(0); ++i) problem.steps.push_back({steps.at(i, 0), steps.at(i, 1)});
   blind::ShrinkTable shrink;

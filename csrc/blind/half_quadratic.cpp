@@ -111,8 +111,7 @@ class Solver {
       float* slab = correlated_.data() + block * plan_.slab;
       float* done = plan_.columns.exec(slab, s.b.data(), s.fft.data(), true);
       float* __restrict y = slab;
-      if (done != slab)
-        std::memcpy(slab, done, static_cast<std::size_t>(p_.height) * 2 * L * sizeof(float));
+      if (done != slab) std::memcpy(slab, done, static_cast<std::size_t>(p_.height) * 2 * L * sizeof(float));
       float* __restrict power = otf_power_.data() + block * p_.height * L;
       for (int64_t c = 0; c < p_.height; ++c, y += 2 * L, k += 2 * L, power += L) {
         FASTDEBLUR_SIMD
@@ -151,13 +150,13 @@ class Solver {
             }
           }
         });
-    engine_.rows_inverse(
-        spectrum_.data(), Rows::all,
-        [&](int64_t, const RowGroup& group, const float* lanes, Scratch<float, L>&) {
-          RowWriter<float, L>(plan_, {x, {static_cast<std::ptrdiff_t>(sizeof(float)) * p_.width, 0,
-                                          static_cast<std::ptrdiff_t>(sizeof(float))}})
-              .write(group, lanes);
-        });
+    engine_.rows_inverse(spectrum_.data(), Rows::all,
+                         [&](int64_t, const RowGroup& group, const float* lanes, Scratch<float, L>&) {
+                           RowWriter<float, L>(plan_, {x,
+                                                       {static_cast<std::ptrdiff_t>(sizeof(float)) * p_.width,
+                                                        0, static_cast<std::ptrdiff_t>(sizeof(float))}})
+                               .write(group, lanes);
+                         });
   }
 
   // The adjoint of the forward differences, of x's shrunk gradient, for a group's rows. The gradients' rows

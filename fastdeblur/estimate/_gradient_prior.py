@@ -85,7 +85,11 @@ def half_quadratic(
         core.blind_half_quadratic(data, x, kernel, steps, values, density, power, n_threads)
         return x
     otf = transfer(kernel, data.shape)
-    correlated, power_k, power_f = otf.conj() * np.fft.rfft2(data), np.abs(otf) ** 2, gradient_power(data.shape)
+    correlated, power_k, power_f = (
+        otf.conj() * np.fft.rfft2(data),
+        np.abs(otf) ** 2,
+        gradient_power(data.shape),
+    )
     for gamma, scale in steps:
         across, down = shrink(*gradient(x), float(scale), table)
         spectrum = correlated + gamma * np.fft.rfft2(divergence(across, down))
@@ -120,7 +124,7 @@ def _look_up(v: FloatArray, scale: float, table: ShrinkTable) -> FloatArray:
     small = np.interp(size, nodes, table.values)
     large = size - (table.power + 1) * np.maximum(size, 1) ** table.power
     found = np.where(size > nodes[-2], large, small) * scale
-    return np.copysign(found, v).astype(np.float32)
+    return np.asarray(np.copysign(found, v), np.float32)
 
 
 def transfer(kernel: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -135,4 +139,4 @@ def gradient_power(shape: tuple[int, ...]) -> FloatArray:
     """|F|^2 of both forward differences on the half spectrum."""
     down = 2 - 2 * np.cos(2 * np.pi * np.fft.fftfreq(shape[0]))
     across = 2 - 2 * np.cos(2 * np.pi * np.fft.rfftfreq(shape[1]))
-    return (down[:, np.newaxis] + across).astype(np.float32)
+    return np.asarray(down[:, np.newaxis] + across, np.float32)

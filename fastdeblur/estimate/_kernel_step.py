@@ -38,8 +38,8 @@ def normal_equations(
     """sharp, blurred: on one periodic grid; mask: 1 where gradients are used, 0 elsewhere."""
     lags = tuple(np.arange(-(n - 1), n) for n in shape)
     reach = tuple(np.arange(n) - n // 2 for n in shape)
-    auto, cross = np.zeros(0), np.zeros(0)
-    power, joint, energy = 0.0, 0.0, 0.0
+    half = (sharp.shape[0], sharp.shape[1] // 2 + 1)
+    power, joint, energy = np.zeros(half, np.float32), np.zeros(half, np.complex64), 0.0
     for gx, gy in zip(gradient(sharp), gradient(blurred), strict=True):
         gy = gy * mask
         energy += float(np.vdot(gy, gy))

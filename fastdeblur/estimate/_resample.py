@@ -23,4 +23,4 @@ def _weights(n: int, m: int, dtype: str) -> NDArray[Any]:
     scale = n / m
     centres = (np.arange(m) + 0.5) * scale - 0.5
     weights = np.maximum(0, 1 - np.abs(np.arange(n) - centres[:, np.newaxis]) / max(scale, 1.0))
-    return (weights / weights.sum(1, keepdims=True)).astype(dtype)
+    return np.asarray(weights / weights.sum(1, keepdims=True), dtype)

@@ -76,13 +76,11 @@ def resized(kernel: Kernel, shape: tuple[int, int]) -> Kernel:
         half = min(n // 2, m // 2)
         spans.append((slice(n // 2 - half, n // 2 + half + 1), slice(m // 2 - half, m // 2 + half + 1)))
     result[spans[0][1], spans[1][1]] = kernel[spans[0][0], spans[1][0]]
-    return result / result.sum()
+    return np.asarray(result / result.sum())
 
 
 def trimmed(kernel: Kernel, faint: float = 0.0) -> Kernel:
     """In the smallest odd frame around the origin that holds every pixel above faint * max."""
     rows, columns = np.nonzero(kernel > faint * kernel.max())
-    halves = [
-        int(np.abs(at - n // 2).max()) for at, n in zip((rows, columns), kernel.shape, strict=True)
-    ]
+    halves = [int(np.abs(at - n // 2).max()) for at, n in zip((rows, columns), kernel.shape, strict=True)]
     return resized(kernel, (2 * halves[0] + 1, 2 * halves[1] + 1))

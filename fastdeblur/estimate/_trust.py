@@ -28,7 +28,7 @@ def structure(image: NDArray[Any]) -> float:
     coarse = float(means.std())
     if coarse <= 1e-7 * max(1.0, float(np.abs(image).max())):
         return 0.0
-    return coarse * step / max(float(fine), 1e-3 * coarse)
+    return float(coarse * step / max(float(fine), 1e-3 * coarse))
 
 
 def has_structure(image: NDArray[Any]) -> bool:
