@@ -116,9 +116,22 @@ def test_clipped_lights_are_left_out():
     assert likeness(found.psf, shake()) > 0.75
 
 
-def test_sharp_image_gives_nearly_an_impulse():
-    found = estimate.kernel(scene() + np.random.default_rng(0).normal(0, 0.005, (170, 150)), 11)
-    assert found.psf[5, 5] > 0.8
+@pytest.mark.parametrize("name", ["camera", "coins"])
+def test_sharp_photo_is_not_blurred_with_confidence(name):
+    skimage_data = pytest.importorskip("skimage.data")
+    sharp = getattr(skimage_data, name)()[60:260, 60:260]
+    found = estimate.kernel(sharp, 13)
+    assert found.confidence < 0.5
+    assert found.confidence > 0 or found.psf[6, 6] == 1
+
+
+def test_blurred_photo_is_told_from_a_sharp_one():
+    skimage_data = pytest.importorskip("skimage.data")
+    kernel = np.kron(shake(), np.full((2, 2), 0.25))[1:, 1:]
+    image = fftconvolve(skimage_data.camera()[60:276, 100:316] / 255.0, kernel / kernel.sum(), "valid")
+    found = estimate.kernel(image + np.random.default_rng(0).normal(0, 0.01, image.shape), 19)
+    assert found.confidence > 0.5
+    assert likeness(found.psf, kernel) > 0.7
 
 
 # ------------------------------------------------------------------------------------------- nothing to be found

@@ -26,6 +26,7 @@ from fastdeblur.estimate._exposure import clipped, widened
 from fastdeblur.estimate._gradient_prior import FloatArray, count_steps, half_quadratic
 from fastdeblur.estimate._kernel_step import normal_equations, solve
 from fastdeblur.estimate._resample import resample
+from fastdeblur.estimate._spectrum import support_by_spectrum
 from fastdeblur.estimate._trust import agreement, has_structure
 
 Kernel = NDArray[np.float64]
@@ -40,6 +41,9 @@ _FAINT, _SPECK = 0.02, 0.02
 _RATIO = 0.8  # of one scale's pixels to the next finer one's: with 0.71 kernels are cut where scales meet
 _COARSEST = 5  # pixels of the kernel at the coarsest scale
 
+# Of `support_by_spectrum`: up to the one there is no blur to be told, from the other on no doubt.
+_REFUTED, _BORNE_OUT = 0.15, 0.4
+
 _FIRST_GUESS, _GROWTH, _ROUNDS = 25, 1.6, 3  # of an unknown size
 _RIM = 0.02  # share of the kernel on the outermost pixels, from which on it is taken to be cut off
 
@@ -51,9 +55,9 @@ class KernelEstimate:
     psf: Kernel
     """(h, w), odd, >= 0, sum 1, centroid within a pixel of the origin at ``shape // 2``."""
     confidence: float
-    """In [0, 1]: 0 where nothing could be told (the PSF is an impulse then), about 0.9 where both halves of the image agree."""
+    """In [0, 1]: 0 where nothing could be told (the PSF is an impulse then), 1 where both halves of the image and its spectrum agree."""
     size: Size
-    """Of the frame that was estimated in; with size=None, the one chosen, and ``psf`` is trimmed to what it needs."""
+    """Of the frame that was estimated in; with size=None the one chosen, and ``psf`` is trimmed to its need."""
     scales: tuple[Size, ...]
     """The image's sizes from coarse to fine."""
     masked: float
@@ -125,8 +129,8 @@ def kernel(
     Returns
     -------
     KernelEstimate
-        psf, confidence and what was chosen. An image without structure (constant, pure noise, clipped all over) gives an
-        impulse with confidence 0.
+        psf, confidence and what was chosen. An image without structure (constant, pure noise, clipped all over), and one whose
+        spectrum shows no blur (a sharp photograph), give an impulse with confidence 0.
 
     Raises
     ------
@@ -151,8 +155,8 @@ def kernel(
     if not has_structure(grey):
         shape = frame or (1, 1)
         return KernelEstimate(support.impulse(shape), 0.0, shape, (), 0.0, False)
-    grey = _normalised(grey)
-    search = _Search(grey, callback, native, threads)
+    unit = _normalised(grey)
+    search = _Search(unit, callback, native, threads)
     if frame is not None:
         return search.run(frame)
     largest = min(_odd_at_most(n // 3) for n in grey.shape)
@@ -206,6 +210,10 @@ class _Search:
                 trust = agreement(sharp, data, frame, mask, _RIDGE)
             estimate = support.centred(estimate)
         estimate = support.cleaned(estimate, _FAINT, _SPECK)
+        seen = support_by_spectrum(self._image, estimate)
+        if seen < _REFUTED:
+            return KernelEstimate(support.impulse(size), 0.0, size, shapes, 1 - used, False)
+        trust *= min(1.0, (seen - _REFUTED) / (_BORNE_OUT - _REFUTED))
         return KernelEstimate(support.centred(estimate), trust, size, shapes, 1 - used, False)
 
     def _mask(self, grid: Size, shape: Size, frame: Size) -> tuple[FloatArray, float]:
