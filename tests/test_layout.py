@@ -25,6 +25,7 @@ LAYERS = (
     ("_dispatch",),
     ("_problem",),
     ("methods", "psf"),
+    ("estimate",),
     ("plan",),
     ("_dropin",),
     ("__init__",),
@@ -153,6 +154,7 @@ CPP_LAYERS = {  # directory: what it may include
     "core": {"core"},
     "psf": {"psf", "core"},
     "methods": {"methods", "core"},
+    "blind": {"blind", "cpu", "core"},
     "cpu": {"cpu", "methods", "core"},
     "cuda": {"cuda", "methods", "core"},
     "ndimage": {"ndimage", "cpu", "core"},
@@ -160,6 +162,7 @@ CPP_LAYERS = {  # directory: what it may include
     "restoration": {"restoration", "methods", "cpu", "core"},
     "bindings": {
         "bindings",
+        "blind",
         "ndimage",
         "signal",
         "restoration",
