@@ -50,9 +50,17 @@ def main() -> None:
         same[np.ix_(block, block)] = True
     # The second moments about 0 of what must have mean 0.
     covariance = np.where(same, (betas - mean).T @ (betas - mean) / (len(betas) - 1), 0)
-    print(f"# {len(photos)} photos; spread of ln P about the fit by octaves from 1/64 cycles per pixel:", end=" ")
+    print(
+        f"# {len(photos)} photos; spread of ln P about the fit by octaves from 1/64 cycles per pixel:",
+        end=" ",
+    )
     f, r = np.concatenate([f for _, f, _ in fits]), np.concatenate([r for _, _, r in fits])
-    print(*(f"{np.median(r[(f >= a) & (f < 2 * a)]):.3f}/{np.mean(r[(f >= a) & (f < 2 * a)]):.3f}" for a in 2.0 ** -np.arange(6, 1, -1)))
+    print(
+        *(
+            f"{np.median(r[(f >= a) & (f < 2 * a)]):.3f}/{np.mean(r[(f >= a) & (f < 2 * a)]):.3f}"
+            for a in 2.0 ** -np.arange(6, 1, -1)
+        )
+    )
     np.set_printoptions(precision=4, suppress=True, linewidth=120, floatmode="fixed")
     print("MEAN =", np.array2string(mean, separator=", "))
     for block in BLOCKS:

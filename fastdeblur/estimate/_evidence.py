@@ -15,7 +15,7 @@ from fastdeblur.estimate._search import Found, Transfer
 _GAIN = {"motion": 60.0, "defocus": 60.0, "gaussian": 40.0}  # nats that make a confidence of one half
 _RIVAL = 8.0  # nats by which a rival must be beaten
 _RIPPLE = 0.22  # structure left in the spectrum that no photo has by itself, of one half
-_RIPPLE_WORTH = 0.7  # of the confidence, that full ripple takes
+_MUCH = 1200.0  # nats of gain that make the ripple count half
 _GRID = 128  # cells per cycle of the fine spectrum
 _LEAST_SIGNAL = 40.0  # cells that hold more signal than noise
 
@@ -86,9 +86,18 @@ def rippled(amount: float) -> float:
     return _rise(amount, _RIPPLE, 4)
 
 
+def unexplained(spectrum: Spectrum, transfer: Transfer, found: dict[str, Found], best: str) -> float:
+    """Confidence that the best fit is not the whole blur: it leaves ripple, and explains little more than no blur does.
+
+    A photo of a regular texture has ripple of its own, whatever blurs it.
+    """
+    gain = found["none"].cost - found[best].cost
+    return rippled(ripple(spectrum, transfer, found[best])) * (1 - _rise(gain, _MUCH, 2))
+
+
 def confidence(spectrum: Spectrum, family: str, found: dict[str, Found]) -> float:
     """Confidence in the family's estimate: the blur is of its kind, and nothing is left that it does not explain."""
     own, transfer = found[family], TRANSFER[family]
     if not shows_something(spectrum, transfer, own):
         return 0.0
-    return blurred_so(family, found) * (1 - rippled(ripple(spectrum, transfer, own)) * _RIPPLE_WORTH)
+    return blurred_so(family, found) * (1 - unexplained(spectrum, transfer, found, family))

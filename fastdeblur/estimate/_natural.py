@@ -25,7 +25,20 @@ def functions(cells: Cells) -> FloatArray:
     f, phi = cells.radius.astype(np.float64), cells.phase.astype(np.float64)
     log = np.log(f / REFERENCE)
     c2, s2, c4, s4 = np.cos(2 * phi), np.sin(2 * phi), np.cos(4 * phi), np.sin(4 * phi)
-    columns = [np.ones_like(f), log, 10 * f * f, log * log, c4, log * c4, c2, log * c2, s2, log * s2, s4, log * s4]
+    columns = [
+        np.ones_like(f),
+        log,
+        10 * f * f,
+        log * log,
+        c4,
+        log * c4,
+        c2,
+        log * c2,
+        s2,
+        log * s2,
+        s4,
+        log * s4,
+    ]
     return np.stack(columns, 1).astype(np.float32)
 
 

@@ -25,9 +25,9 @@ class Found:
 
 
 def scan(
-    fit: SpectrumFit, transfer: Transfer, batches: Iterable[Float64Array], keep: int
+    fit: SpectrumFit, transfer: Transfer, batches: Iterable[Float64Array]
 ) -> tuple[Float64Array, Float64Array]:
-    """The `keep` best parameters of all batches, (keep, k), and their costs.
+    """The parameters of all batches, (n, k), and their costs, best first.
 
     Batches of one size, in an order in which neighbours are alike: each starts from the fit of the one before.
     """
@@ -39,7 +39,7 @@ def scan(
         costs.append(cost)
         parameters.append(batch)
     cost, parameter = np.concatenate(costs), np.concatenate(parameters)
-    order = np.argsort(cost, kind="stable")[:keep]
+    order = np.argsort(cost, kind="stable")
     return parameter[order], cost[order]
 
 
@@ -57,7 +57,7 @@ def refine(
 
     steps: (k,), of the parameters. limit: brings parameters into their range.
     """
-    offsets = np.array(list(product((-1.0, 0.0, 1.0), repeat=seeds.shape[1])))
+    offsets = np.array(list(product((0.0, -1.0, 1.0), repeat=seeds.shape[1])))
     best = seeds
     cost = np.empty(0)
     theta = np.empty((0, 0))

@@ -12,7 +12,7 @@ from fastdeblur import psf
 from fastdeblur._checks import names_memory_errors
 from fastdeblur.estimate import _evidence, _families
 from fastdeblur.estimate._input import as_plane
-from fastdeblur.estimate.motion import LEAST
+from fastdeblur.estimate.motion import LEAST, SHORTEST, longest
 
 _ROUND = 1.5  # ratio of the axes up to which no motion could be meant
 _REACH = 5.0  # deviations in the kernel's frame, as in psf.gaussian
@@ -91,5 +91,5 @@ def gaussian(image: npt.ArrayLike, *, channel_axis: int | None = None) -> Gaussi
     major, minor, angle = best.parameters.tolist()
     found["defocus"] = _families.defocus(spectrum, *_families.radii(shape))[0]
     if major > _ROUND * minor and major > 1:
-        found["motion"] = _families.motion(spectrum, 2.5, min(100.0, min(shape) / 3))[0]
+        found["motion"] = _families.motion(spectrum, SHORTEST, longest(shape, None))[0]
     return Gaussian(major, minor, angle, _evidence.confidence(spectrum, "gaussian", found))

@@ -14,7 +14,7 @@ from fastdeblur.estimate import _evidence, _families
 from fastdeblur.estimate._input import as_plane
 
 LEAST = 64  # pixels on an axis
-_SHORTEST = 2.5
+SHORTEST = 2.5
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def motion(
     spectrum = _families.Spectrum.of(plane)
     if spectrum is None:
         return Motion(0.0, 0.0, 0.0)
-    best = _families.motion(spectrum, _SHORTEST, most)[0]
+    best = _families.motion(spectrum, SHORTEST, most)[0]
     found = {"none": spectrum.unblurred(), "motion": best}
     if best.cost >= found["none"].cost:
         return Motion(0.0, 0.0, 0.0)
