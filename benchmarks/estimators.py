@@ -2,8 +2,8 @@
 
     FASTDEBLUR_DATA=folder python benchmarks/estimators.py motion defocus gaussian noise kind [--save] [--cases 200]
 
-Each case: a random photo, blurred by `fastdeblur.psf` in linear convolution, of which the valid part is kept; Gaussian noise of sigma
-0 to 0.02 on the scale of 0 to 1; rounded and clipped to 8 bits. The same seed gives the same cases. `--save` writes
+Each case: a random photo, blurred by `fastdeblur.psf` in linear convolution, of which the valid part is kept; Gaussian noise of
+sigma 0 to 0.02 on the scale of 0 to 1; rounded and clipped to 8 bits. The same seed gives the same cases. `--save` writes
 `results/estimators-NAME.json`.
 """
 
@@ -14,6 +14,7 @@ import datetime as dt
 import time
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -162,7 +163,7 @@ def by_confidence(rows: list[Row]) -> list[Row]:
     """How often the estimates of like confidence are right."""
     edges = [0, 0.1, 0.5, 0.8, 0.95, 1.0001]
     bins = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         mine = [row["right"] for row in rows if low <= row["confidence"] < high]
         if mine:
             bins.append({"from": low, "to": min(high, 1), "cases": len(mine), "right": sum(mine) / len(mine)})
@@ -198,6 +199,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=200)
     parser.add_argument("--save", action="store_true")
     arguments = parser.parse_args()
+    commit = machine.commit()
     for name in arguments.names:
         rows = []
         for number in range(arguments.cases):
@@ -211,7 +213,7 @@ def main() -> None:
             results = {
                 "schema": results_file.SCHEMA,
                 "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
-                "commit": machine.commit(),
+                "commit": commit,
                 "machine": machine.describe(),
                 "versions": machine.versions(),
                 "estimator": name,

@@ -24,7 +24,7 @@ def _rise(value: float, half: float, power: float) -> float:
     """0 for values up to 0, a half at `half`, towards 1."""
     if value <= 0:
         return 0.0
-    return 1 / (1 + (half / value) ** power)
+    return float(1 / (1 + (half / value) ** power))
 
 
 def _sizeable(family: str, found: Found) -> float:

@@ -9,10 +9,9 @@ from itertools import product
 import numpy as np
 
 from fastdeblur.estimate import _transfer
-from fastdeblur.estimate._likelihood import SpectrumFit
-from fastdeblur.estimate._periodogram import Cells, Float64Array, FloatArray
-from fastdeblur.estimate._periodogram import periodogram
 from fastdeblur.estimate._input import Plane
+from fastdeblur.estimate._likelihood import SpectrumFit
+from fastdeblur.estimate._periodogram import Cells, Float64Array, FloatArray, periodogram
 from fastdeblur.estimate._search import Found, Transfer, refine, scan, unblurred
 
 _ANGLE_STEP = 5.0
@@ -101,7 +100,8 @@ def _parameters(found: list[Found]) -> Float64Array:
 def _first_in_band(parameters: Float64Array, shortest: float, longest: float) -> Float64Array:
     """The first (log length, angle), if any, of a length in a band."""
     logs = parameters[:, 0]
-    return parameters[(logs >= np.log(shortest)) & (logs < np.log(longest))][:1]
+    result: Float64Array = parameters[(logs >= np.log(shortest)) & (logs < np.log(longest))][:1]
+    return result
 
 
 def _apart(parameters: Float64Array, most: int) -> Float64Array:

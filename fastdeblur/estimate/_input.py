@@ -21,7 +21,7 @@ _SOFT_EDGE = 3  # pixels over which weights fall to 0 at a clipped region
 
 @dataclass(frozen=True)
 class Plane:
-    """The mean of the channels, with mean 0 and standard deviation 1; the weights are 0 at clipped pixels (None: there are none)."""
+    """The mean of the channels, with mean 0 and standard deviation 1; the weights are 0 at clipped pixels (None: no such)."""
 
     pixels: FloatArray
     weights: FloatArray | None

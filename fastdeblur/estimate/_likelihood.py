@@ -2,9 +2,9 @@
 
     P(f) = A(f) H(f) + N,     ln A = functions(f) . beta,     H: squared modulus of the transfer function
 
-beta (prior: `_natural`) and ln N are fitted for each H by Gauss-Newton steps on ln P, for many H at once. ln P spreads about the model
-by chance (an average of n periodogram ordinates) and, where there is more signal than noise, because no photo is a power law; what is
-far off counts linearly (Huber 1964, doi:10.1214/aoms/1177703732). In the spirit of Whittle 1953, doi:10.1007/BF02590998.
+beta (prior: `_natural`) and ln N are fitted for each H by Gauss-Newton steps on ln P, for many H at once. ln P spreads about the
+model by chance (an average of n periodogram ordinates) and, where there is more signal than noise, because no photo is a power law;
+what is far off counts linearly (Huber 1964, doi:10.1214/aoms/1177703732). In the spirit of Whittle 1953, doi:10.1007/BF02590998.
 """
 
 from __future__ import annotations

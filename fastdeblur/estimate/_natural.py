@@ -1,8 +1,8 @@
 """The spectrum of a sharp photo: a power law in frequency with slow terms in direction, and how much photos differ from it.
 
 ln A(f) is linear in twelve functions of the frequency. Mean and covariance of the coefficients are those of 137 sharp photos that
-`benchmarks/natural_spectrum.py` lists; it made the numbers. They were made symmetric to the grid's reflections and quarter turns, so
-that what is estimated turns with the image. The first coefficient, the contrast, is left free.
+`benchmarks/natural_spectrum.py` lists; it made the numbers. They were made symmetric to the grid's reflections and quarter
+turns, so that what is estimated turns with the image. The first coefficient, the contrast, is left free.
 
 Sources: Field 1987, doi:10.1364/JOSAA.4.002379 (power law); Torralba and Oliva 2003, doi:10.1088/0954-898X/14/3/302 (direction).
 """

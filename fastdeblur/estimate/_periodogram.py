@@ -127,7 +127,7 @@ def periodogram(
     for tile in _tiles(*image.shape):
         part = image[tile]
         if part.shape not in bins:
-            bins[part.shape] = [_bins(*part.shape, density) for density in densities]
+            bins[part.shape] = [_bins(part.shape[0], part.shape[1], density) for density in densities]
         _add_tile(part, None if weights is None else weights[tile], bins[part.shape], sums)
     if not sums[0][0].any():
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -25,9 +26,10 @@ _STEP = 10.0  # degrees
 class Tile:
     """One part of the frame.
 
-    rows, columns : where it is, slices of the image. kind, parameters : its likeliest blur, of "sharp" (), "motion" (length,
-    angle), "defocus" (radius,), "gaussian" (sigma,). confidence : between 0 and 1, that it shows enough to tell. differs : whether its own
-    blur explains it clearly better than the whole frame's.
+    rows, columns : where it is, slices of the image.
+    kind, parameters : its likeliest blur, of "sharp" (), "motion" (length, angle), "defocus" (radius,), "gaussian" (sigma,).
+    confidence : between 0 and 1, that it shows enough to tell.
+    differs : whether its own blur explains it clearly better than the whole frame's.
     """
 
     rows: slice
@@ -44,7 +46,7 @@ def split(h: int, w: int) -> list[list[tuple[slice, slice]]]:
     if counts == [1, 1]:
         return []
     edges = [np.linspace(0, n, c + 1).astype(int).tolist() for n, c in zip((h, w), counts, strict=True)]
-    rows, columns = ([slice(a, b) for a, b in zip(e[:-1], e[1:], strict=True)] for e in edges)
+    rows, columns = ([slice(a, b) for a, b in pairwise(e)] for e in edges)
     return [[(row, column) for column in columns] for row in rows]
 
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from fastdeblur import psf
 from fastdeblur.estimate._periodogram import Cells, Float64Array, FloatArray
 
 FLOOR = np.float32(1e-12)
+
+
+def _floored(transfer: npt.NDArray[Any]) -> FloatArray:
+    result: FloatArray = np.maximum(transfer, FLOOR).astype(np.float32)
+    return result
 
 
 def motion(cells: Cells, parameters: Float64Array) -> FloatArray:
@@ -21,7 +29,7 @@ def motion(cells: Cells, parameters: Float64Array) -> FloatArray:
     spread = np.sqrt(along**2 * cells.vx.astype(np.float32) + up**2 * cells.vy.astype(np.float32))
     result = np.sinc(length * (u - spread)) ** 2
     result += np.sinc(length * (u + spread)) ** 2
-    return np.maximum(np.float32(0.5) * result, FLOOR).astype(np.float32)
+    return _floored(np.float32(0.5) * result)
 
 
 def motion_kernel(cells: Cells, parameters: Float64Array) -> FloatArray:
@@ -49,7 +57,7 @@ def motion_kernel(cells: Cells, parameters: Float64Array) -> FloatArray:
         even = np.cos(phase) * np.cos(shift) @ weight
         odd = np.sin(phase) * np.sin(shift) @ weight
         row[:] = even * even + odd * odd  # mean of H(f - spread)^2 and H(f + spread)^2
-    return np.maximum(result, FLOOR)
+    return _floored(result)
 
 
 def defocus(cells: Cells, parameters: Float64Array) -> FloatArray:
@@ -62,7 +70,7 @@ def defocus(cells: Cells, parameters: Float64Array) -> FloatArray:
     two_pi = np.float32(2 * np.pi)
     result = _jinc(two_pi * radius * np.abs(f - spread)) ** 2
     result += _jinc(two_pi * radius * (f + spread)) ** 2
-    return np.maximum(np.float32(0.5) * result, FLOOR).astype(np.float32)
+    return _floored(np.float32(0.5) * result)
 
 
 def gaussian(cells: Cells, parameters: Float64Array) -> FloatArray:
@@ -72,7 +80,7 @@ def gaussian(cells: Cells, parameters: Float64Array) -> FloatArray:
     major, minor = parameters[:, :1].astype(np.float32), parameters[:, 1:2].astype(np.float32)
     form = (major * (along * cells.fx + up * cells.fy)) ** 2
     form += (minor * (along * cells.fy - up * cells.fx)) ** 2
-    return np.maximum(np.exp(np.float32(-4 * np.pi**2) * form), FLOOR).astype(np.float32)
+    return _floored(np.exp(np.float32(-4 * np.pi**2) * form))
 
 
 def none(cells: Cells, parameters: Float64Array) -> FloatArray:

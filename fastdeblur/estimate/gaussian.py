@@ -22,8 +22,8 @@ _REACH = 5.0  # deviations in the kernel's frame, as in psf.gaussian
 class Gaussian:
     """A Gaussian: standard deviations along `angle` and across it in pixels, `sigma_major` >= `sigma_minor`.
 
-    `angle` in degrees, counter-clockwise from the x axis, in [0, 180). `confidence` is between 0 (cannot tell) and 1. Deviations of 0
-    say that no blur is likelier than any.
+    `angle` in degrees, counter-clockwise from the x axis, in [0, 180). `confidence` is between 0 (cannot tell) and 1.
+    Deviations of 0 say that no blur is likelier than any.
     """
 
     sigma_major: float
@@ -48,16 +48,16 @@ class Gaussian:
         y, x = (np.arange(-n, n + 1)[:, None] + nodes / 2 for n in half)
         y, x = y[:, :, None, None], x[None, None]
         form = ((across * x - up * y) / major) ** 2 + ((up * x + across * y) / minor) ** 2
-        kernel: npt.NDArray[np.float64] = np.einsum("ypxq,p,q->yx", np.exp(-form / 2), weights, weights)
-        return kernel / kernel.sum()
+        kernel = np.einsum("ypxq,p,q->yx", np.exp(-form / 2), weights, weights)
+        return np.asarray(kernel / kernel.sum(), np.float64)
 
 
 @names_memory_errors
 def gaussian(image: npt.ArrayLike, *, channel_axis: int | None = None) -> Gaussian:
     """Estimate Gaussian blur, round or stretched in any direction, from the blurred image alone.
 
-    As `motion`, with the transfer function exp(-4 pi^2 f . Sigma f). A Gaussian has no zeros; how fast a sharp photo's spectrum falls
-    is known only within limits, so this is an estimate against the typical sharp photo, whose own blur is not counted.
+    As `motion`, with the transfer function exp(-4 pi^2 f . Sigma f). A Gaussian has no zeros; how fast a sharp photo's spectrum
+    falls is known only within limits, so this is an estimate against the typical sharp photo, whose own blur is not counted.
 
     Parameters
     ----------

@@ -41,13 +41,13 @@ class Kind:
     tiles: npt.NDArray[np.object_] = field(repr=False, compare=False)
 
 
-def _estimate(family: str, found: Found, confidence: float) -> Motion | Defocus | Gaussian | None:
-    parameters = found.parameters.tolist()
+def _estimate(family: str, found: Found, confidence: float) -> Motion | Defocus | Gaussian:
+    p = found.parameters.tolist()
     if family == "motion":
-        return Motion(*parameters, confidence)
+        return Motion(p[0], p[1], confidence)
     if family == "defocus":
-        return Defocus(*parameters, confidence)
-    return Gaussian(*parameters, confidence) if family == "gaussian" else None
+        return Defocus(p[0], confidence)
+    return Gaussian(p[0], p[1], p[2], confidence)
 
 
 def _nothing() -> Kind:
@@ -56,11 +56,11 @@ def _nothing() -> Kind:
 
 @names_memory_errors
 def kind(image: npt.ArrayLike, *, channel_axis: int | None = None) -> Kind:
-    """Tell which kind of blur an image has: none, motion, defocus, Gaussian, or camera shake; and whether it varies over the frame.
+    """Tell which kind of blur an image has (none, motion, defocus, Gaussian, camera shake), and whether it varies over the frame.
 
-    Every parametric blur is fitted to the spectrum as in `motion`, `defocus` and `gaussian`, and no blur too. Where the best of them
-    leaves structure in the spectrum as kernels of tens of pixels make it, and photos do not, the blur is taken for camera shake. Parts of
-    the frame, from 192 pixels on a side, are then looked at for the same.
+    Every parametric blur is fitted to the spectrum as in `motion`, `defocus` and `gaussian`, and no blur too. Where the best of
+    them leaves structure in the spectrum as kernels of tens of pixels make it, and photos do not, the blur is taken for camera
+    shake. Parts of the frame, from 192 pixels on a side, are then looked at for the same.
 
     Parameters
     ----------

@@ -86,7 +86,7 @@ def _level(channel: Float64Array) -> float:
 
 
 def _variance(patches: Float64Array) -> float:
-    eigenvalues = np.linalg.eigvalsh(np.cov(patches, rowvar=False))
+    eigenvalues: Float64Array = np.linalg.eigvalsh(np.cov(patches, rowvar=False)).astype(np.float64)
     # The smallest of the eigenvalues of a sample is too small (Marchenko and Pastur 1967, doi:10.1070/SM1967v001n04ABEH001994).
     shrunk = (1 - min(0.5, np.sqrt(eigenvalues.size / len(patches)))) ** 2
     smallest = max(float(eigenvalues[0]), 0.0) / shrunk
