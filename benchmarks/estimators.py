@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import json
 import time
 from collections.abc import Callable
 from functools import cache
@@ -198,15 +199,24 @@ def main() -> None:
     parser.add_argument("names", nargs="+", choices=sorted(TOLERANCE))
     parser.add_argument("--cases", type=int, default=200)
     parser.add_argument("--save", action="store_true")
+    parser.add_argument(
+        "--minutes", type=float, default=1e9, help="stop, keep what is done, and go on there at the next call"
+    )
     arguments = parser.parse_args()
     commit = machine.commit()
     for name in arguments.names:
-        rows = []
-        for number in range(arguments.cases):
+        begin = time.monotonic()
+        kept = results_file.FOLDER / f"estimators-{name}.part"
+        rows = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else []
+        for number in range(len(rows), arguments.cases):
+            if time.monotonic() - begin > 60 * arguments.minutes:
+                kept.write_text(json.dumps(rows), encoding="utf-8")
+                return
             rows.append(case(name, number))
             row = rows[-1]
             if not row["right"]:
                 print(number, {k: v for k, v in row.items() if k not in ("right", "shape")}, flush=True)
+        kept.unlink(missing_ok=True)
         summary = summarise(name, rows)
         print(name, summary, flush=True)
         if arguments.save:
