@@ -1,13 +1,15 @@
 """fastdeblur: undo blur in images, fast.
 
 Functions: ``wiener``, ``richardson_lucy``; for streams of frames ``Deconvolver``; ``estimate_memory`` says beforehand what a call
-takes; ``psf`` makes point-spread functions. Images are in linear light, arrays of any real dtype; nothing is rescaled or clipped.
+takes; ``psf`` makes point-spread functions, ``estimate`` tells from a photo what blurred it.
+
+Images are in linear light, arrays of any real dtype; nothing is rescaled or clipped.
 
 ``fastdeblur.scipy.signal``, ``fastdeblur.scipy.ndimage`` and ``fastdeblur.skimage.restoration`` stand in for the modules that they
 are named after; ``patch`` and ``unpatch`` let existing code run on them without a change.
 """
 
-from fastdeblur import errors, psf
+from fastdeblur import errors, estimate, psf
 from fastdeblur._dropin.patching import patch, unpatch
 from fastdeblur._version import __version__
 from fastdeblur.errors import DeviceError, InvalidArgument, MaskWarning, OutOfMemory, PSFWarning, Unsupported
@@ -26,6 +28,7 @@ __all__ = [
     "Unsupported",
     "__version__",
     "errors",
+    "estimate",
     "estimate_memory",
     "patch",
     "psf",
