@@ -17,7 +17,7 @@ from fastdeblur import psf as generators
 from fastdeblur import richardson_lucy
 from fastdeblur.cli import images
 from fastdeblur.cli.failure import UsageError, reported
-from fastdeblur.cli.transfer import decode_srgb, encode_srgb
+from fastdeblur._light import decode_srgb, encode_srgb
 
 Array = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastdeblur import Deconvolver, Iteration
-from fastdeblur.cli import transfer
+from fastdeblur import _light
 from fastdeblur.cli.images import Page, Picture, Pixels, join, split_alpha
 
 Floats = NDArray[np.floating]
@@ -149,7 +149,7 @@ def _decode(page: Page, gamma: str | float) -> tuple[Floats, _Encoding]:
         values = np.where(share > 0, values / np.where(share > 0, share, 1), values).astype(values.dtype)
     encoding = _Encoding(gamma, 1.0 if gamma == 1.0 else top)
     if gamma != 1.0:
-        values = transfer.decode(values / values.dtype.type(top), gamma)
+        values = _light.decode(values / values.dtype.type(top), gamma)
     return values, encoding
 
 
@@ -160,7 +160,7 @@ def _encode(page: Page, light: Floats, encoding: _Encoding) -> Pixels:
     top = float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
     values = light
     if encoding.gamma != 1.0:
-        values = transfer.encode(light, encoding.gamma) * light.dtype.type(encoding.scale)
+        values = _light.encode(light, encoding.gamma) * light.dtype.type(encoding.scale)
     if page.associated and alpha is not None:
         values = values * _share(alpha, values)
     if page.inverted:
