@@ -23,10 +23,6 @@ void require(bool fits, const char* message) {
 
 bool is_vector(const Array& array, py::ssize_t n) { return array.ndim() == 1 && array.shape(0) == n; }
 
-bool is_matrix(const Array& array, py::ssize_t rows, py::ssize_t columns) {
-  return array.ndim() == 2 && array.shape(0) == rows && array.shape(1) == columns;
-}
-
 }  // namespace
 
 void bind_psf_microscopy(py::module_& m) {
@@ -45,21 +41,19 @@ void bind_psf_microscopy(py::module_& m) {
       "Fill j0 and j1 (n,) with the Bessel functions at x (n,) >= 0.");
   m.def(
       "psf_pupil",
-      [](bool series, const Array& nodes, const Array& real, const Array& imaginary, double step, Array out,
-         int n_threads) {
+      [](bool series, const Array& nodes, const Array& coefficients, double step, Array out, int n_threads) {
         require(out.ndim() == 2 && out.size() > 0, "out: expected (n, planes) with at least one element");
-        require(nodes.ndim() == 1 && is_matrix(real, nodes.size(), out.shape(1)) &&
-                    is_matrix(imaginary, nodes.size(), out.shape(1)),
-                "real, imaginary: expected one row for each node, one column for each plane of out");
-        const psf::PupilTerms terms{series,       nodes.size(), out.shape(1),
-                                    nodes.data(), real.data(),  imaginary.data()};
+        require(nodes.ndim() == 1 && coefficients.ndim() == 3 && coefficients.shape(0) == nodes.size() &&
+                    coefficients.shape(1) == 2 && coefficients.shape(2) == out.shape(1),
+                "coefficients: expected the shape (nodes, 2, planes of out)");
+        const psf::PupilTerms terms{series, nodes.size(), out.shape(1), nodes.data(), coefficients.data()};
         double* to = out.mutable_data();
         const auto n = out.shape(0);
         py::gil_scoped_release nogil;
         psf::multiply_pupil_intensity(terms, step, n, to, n_threads);
       },
-      py::arg("series"), py::arg("nodes").noconvert(), py::arg("real").noconvert(),
-      py::arg("imaginary").noconvert(), py::arg("step"), py::arg("out").noconvert(), py::arg("n_threads"),
+      py::arg("series"), py::arg("nodes").noconvert(), py::arg("coefficients").noconvert(), py::arg("step"),
+      py::arg("out").noconvert(), py::arg("n_threads"),
       "Multiply out (n, planes) by a pupil's intensities at the optical radii j * step.");
   m.def(
       "psf_revolve",

@@ -23,8 +23,8 @@ namespace fastdeblur::psf {
 struct PupilTerms {
   bool series;  // sums of Bessel functions, else a quadrature
   std::int64_t terms, planes;
-  const double* nodes;             // (terms): s_m or r_m
-  const double *real, *imaginary;  // coefficients, (terms, planes) each
+  const double* nodes;         // (terms): s_m or r_m
+  const double* coefficients;  // (terms, 2, planes): real and imaginary parts
 };
 
 // The terms' factors at one optical radius. j0, j1: of the terms' own nodes, for the series.
@@ -47,7 +47,7 @@ template <std::int64_t width>
 void pupil_planes(const PupilTerms& f, const double* row, std::int64_t first, double* out) {
   double real[width] = {}, imaginary[width] = {};
   for (std::int64_t m = 0; m < f.terms; ++m) {
-    const double *re = f.real + m * f.planes + first, *im = f.imaginary + m * f.planes + first;
+    const double *re = f.coefficients + 2 * m * f.planes + first, *im = re + f.planes;
     for (std::int64_t k = 0; k < width; ++k) {
       real[k] += row[m] * re[k];
       imaginary[k] += row[m] * im[k];

@@ -75,9 +75,7 @@ def render(
         )
     per_slice = as_count(axial_samples, "axial_samples", minimum=1)
     if per_slice > MOST_AXIAL_SAMPLES:
-        raise InvalidArgument(
-            f"axial_samples: expected 1 to {MOST_AXIAL_SAMPLES}, got {axial_samples!r}"
-        )
+        raise InvalidArgument(f"axial_samples: expected 1 to {MOST_AXIAL_SAMPLES}, got {axial_samples!r}")
     as_choice(focus, "focus", ("brightest", "nominal"))
     hole = as_number(pinhole, "pinhole")
     if hole > LARGEST_PINHOLE:

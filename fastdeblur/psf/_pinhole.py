@@ -12,7 +12,9 @@ from fastdeblur.psf._revolve import lagrange
 BLOCK = 256  # rows of the banded matrix that are made and applied at a time
 
 
-def open_pinhole(profile: Float64Array, step: float, radius: float, cutoff: float, count: int) -> Float64Array:
+def open_pinhole(
+    profile: Float64Array, step: float, radius: float, cutoff: float, count: int
+) -> Float64Array:
     """Average an even profile (n, planes) over a disk around each of the first `count` samples' places.
 
     The profile must reach the disk's radius (in the unit of step) and 8 samples farther.

@@ -11,16 +11,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastdeblur._checks import require_memory
 from fastdeblur.psf._bessel import j0_j1
 from fastdeblur.psf._common import Float64Array
-
-Complex = npt.NDArray[np.complex128]
 
 # The series: J0(s r) with s = 0, SPACING, 2 SPACING, ... Under pi they are more than a basis of [0, 1] (a frame of a longer
 # interval), whose least-squares fit converges exponentially; orthogonal ones (zeros of J1) would converge as 1 / m^2.
@@ -65,7 +61,7 @@ class Terms:
 
     series: bool
     nodes: Float64Array  # (terms,)
-    coefficients: Complex  # (terms, planes)
+    coefficients: Float64Array  # (terms, 2, planes): real and imaginary parts
     scale: float
 
     def intensity(self, distance: Float64Array) -> Float64Array:
@@ -75,7 +71,11 @@ class Terms:
             rows = _series_rows(self.nodes, optical)
         else:
             rows = j0_j1(optical * self.nodes)[0]
-        return (rows @ self.coefficients.real) ** 2 + (rows @ self.coefficients.imag) ** 2
+        amplitude = rows @ self.coefficients.reshape(len(self.nodes), -1)
+        amplitude *= amplitude
+        real, imaginary = np.split(amplitude, 2, axis=1)
+        result: Float64Array = real + imaginary
+        return result
 
 
 def _series_rows(nodes: Float64Array, optical: Float64Array) -> Float64Array:
@@ -126,20 +126,23 @@ def expand(pupil: Pupil, planes: Float64Array, farthest: float) -> Terms:
         function = _pupil_function(pupil, planes, radius)
         coefficients = outer @ (inner @ function)
         _, weight = radial_rule(len(radius))
-        error = np.sum(weight[:, np.newaxis] * np.abs(values @ coefficients - function) ** 2, axis=0)
+        error = (weight @ (values @ coefficients - function) ** 2).reshape(2, -1).sum(axis=0)
         if 2 * float(error.max()) <= TOLERANCE**2:
-            return Terms(True, SPACING * np.arange(size), coefficients, scale)
+            nodes: Float64Array = SPACING * np.arange(size, dtype=np.float64)
+            return Terms(True, nodes, coefficients.reshape(size, 2, -1), scale)
     # Gauss-Legendre needs half a node for each radian of phase that its interval's half holds.
     count = math.ceil((span + scale * farthest) * math.pi / 8 * 1.1) + 24
     require_memory(count * planes.size * 32, "psf: the pupil function")
     radius, weight = radial_rule(count)
-    function = _pupil_function(pupil, planes, radius)
-    return Terms(False, radius, weight[:, np.newaxis] * function, scale)
+    weighted: Float64Array = weight[:, np.newaxis] * _pupil_function(pupil, planes, radius)
+    return Terms(False, radius, weighted.reshape(count, 2, -1), scale)
 
 
-def _pupil_function(pupil: Pupil, planes: Float64Array, radius: Float64Array) -> Complex:
+def _pupil_function(pupil: Pupil, planes: Float64Array, radius: Float64Array) -> Float64Array:
+    """Real, then imaginary parts: (n, 2 planes)."""
     aberration, slope = pupil.phases(radius)
-    result: Complex = np.exp(1j * (aberration[:, np.newaxis] - slope[:, np.newaxis] * planes))
+    phase = aberration[:, np.newaxis] - slope[:, np.newaxis] * planes
+    result: Float64Array = np.concatenate([np.cos(phase), np.sin(phase)], axis=1)
     return result
 
 
@@ -179,17 +182,11 @@ def brightest(pupils: Sequence[Pupil]) -> float:
         light = np.ones_like(z)
         for pupil in pupils:
             aberration, slope = pupil.phases(radius)
-            amplitude = (weight * np.exp(1j * aberration)) @ np.exp(-1j * slope[:, np.newaxis] * z)
-            light *= np.abs(amplitude) ** 2
+            phase = aberration[:, np.newaxis] - slope[:, np.newaxis] * z
+            light *= (weight @ np.cos(phase)) ** 2 + (weight @ np.sin(phase)) ** 2
         best = int(np.argmax(light))
         step = float(z[1] - z[0])
         if step < depth / 100 and 0 < best < len(z) - 1:
             before, at, after = light[best - 1 : best + 2]
             return float(z[best]) + 0.5 * step * float((before - after) / (before - 2 * at + after))
         z = np.linspace(z[best] - 2 * step, z[best] + 2 * step, 33)
-
-
-def as_native(terms: Terms) -> tuple[Any, ...]:
-    """The arguments of the core's psf_pupil() that describe the terms."""
-    c = terms.coefficients
-    return terms.series, terms.nodes, np.ascontiguousarray(c.real), np.ascontiguousarray(c.imag)

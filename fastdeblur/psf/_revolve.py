@@ -10,7 +10,7 @@ import numpy as np
 
 from fastdeblur._checks import require_memory
 from fastdeblur.psf._common import Float64Array
-from fastdeblur.psf._pupil import Terms, as_native
+from fastdeblur.psf._pupil import Terms
 
 # Samples of the profile per period of the highest frequency, and Lagrange's 8 of them to interpolate between: at that
 # frequency the error is 1e-6 of a wave of which an intensity holds next to nothing.
@@ -57,13 +57,14 @@ def radial_grid(cutoff: float, reach: float, planes: int) -> tuple[float, int]:
 
 def sampled(core: Any, beams: Sequence[Terms], step: float, count: int, n_threads: int) -> Float64Array:
     """The product of the beams' intensities (count, planes) at the distances j * step micrometres."""
-    planes = beams[0].coefficients.shape[1]
-    profile = np.ones((count, planes))
+    planes = beams[0].coefficients.shape[2]
+    profile: Float64Array = np.ones((count, planes))
+    distances: Float64Array = step * np.arange(count, dtype=np.float64)
     for beam in beams:
         if core is None:
-            profile *= beam.intensity(step * np.arange(count))
+            profile *= beam.intensity(distances)
         else:
-            core.psf_pupil(*as_native(beam), beam.scale * step, profile, n_threads)
+            core.psf_pupil(beam.series, beam.nodes, beam.coefficients, beam.scale * step, profile, n_threads)
     return profile
 
 
