@@ -129,8 +129,11 @@ def from_beads(
             kept, beads = kept[usual], beads[usual]
             moves, amplitudes, mean, alike = align(beads)
 
-    offset = centre_of_core(mean)
-    psf = shift(mean, -offset)
+    # The core's pixels are few: where it lies between them, its centroid is a little off. On a pixel it is not.
+    offset, psf = np.zeros(mean.ndim), mean
+    for _ in range(8):
+        offset = offset + centre_of_core(psf)
+        psf = shift(mean, -offset)
     psf -= rim_level(crop_or_pad(psf, sizes))[0]
     psf = np.maximum(crop_or_pad(psf, sizes), 0.0)
     kernel = returned(psf / psf.sum(), result_dtype(array.dtype))
