@@ -42,7 +42,7 @@ def test_noise(rng, noise):
     image = edge((100, 90), 7, 1.5) + rng.normal(0, noise, (100, 90))
     true = psf.gaussian(1.5, shape=(13, 13))
     measured = psf.from_edge(image, (13, 13))
-    assert np.linalg.norm(measured - true) <= (0.03 if noise < 0.005 else 0.12) * np.linalg.norm(true)
+    assert np.linalg.norm(measured - true) <= (0.02 if noise < 0.005 else 0.06) * np.linalg.norm(true)
 
 
 def test_profiles():
