@@ -16,7 +16,7 @@ AIR = {"wavelength": 0.52, "na": 0.8, "refractive_index": 1.0, "pixel_size": 0.1
 
 def amplitude(distance, phase, k, na):
     """The pupil's integral by Gauss-Legendre along the sine's root, with far more nodes than waves: (n,) complex."""
-    x, w = np.polynomial.legendre.leggauss(300)
+    x, w = np.polynomial.legendre.leggauss(700)
     u = (x + 1) / 2  # p = sqrt(1 - u^2) tames a root at the rim: p dp = -u du
     p = np.sqrt(1 - u * u)
     return special.j0(k * na * np.multiply.outer(distance, p)) @ (w / 2 * u * np.exp(1j * phase(p)))
@@ -54,6 +54,7 @@ GIBSON_LANNI = {
     "water": WATER | {"depth": 3.0},
     "cover slip": WATER | {"depth": 1.0, "tg": 175.0, "tg0": 170.0, "ng": 1.523, "ng0": 1.5255},
     "oil": WATER | {"ni": 1.515, "ni0": 1.518, "ti0": 140.0},
+    "strong aberration": WATER | {"depth": 90.0, "tg": 300.0, "tg0": 170.0},
     "aperture beyond the sample's index": WATER | {"na": 1.45, "depth": 2.0},
 }
 

@@ -74,6 +74,25 @@ def test_the_objective_stays_above_the_cover_slip():
         make(psf.gibson_lanni, depth=150, ti0=150)
 
 
+def test_lengths_in_the_wrong_unit():
+    for name in ("tg", "tg0", "ti0"):
+        with pytest.raises(InvalidArgument, match=rf"^{name}: expected at most 100000 micrometres, got 1.7e"):
+            make(psf.gibson_lanni, **{name: 1.7e8})
+    with pytest.raises(
+        InvalidArgument, match=r"^z_step: expected a stack of at most 1e\+06 wavelengths, got 200000.0 with 3"
+    ):
+        make(psf.born_wolf, z_step=2e5)
+
+
+def test_extreme_but_possible(backend_of_psf):
+    """Strong aberrations and absurd scales end in a PSF or in a named error."""
+    kernel = make(psf.gibson_lanni, depth=140.0, tg=1000.0, tg0=170.0, backend=backend_of_psf)
+    assert abs(kernel.sum() - 1) <= 1e-12
+    for small in ({"pixel_size": 1e-300}, {"z_step": 1e-300}, {"wavelength": 1e12}, {"na": 1e-9}):
+        kernel = make(psf.born_wolf, backend=backend_of_psf, **small)
+        assert abs(kernel.sum() - 1) <= 1e-12
+
+
 @BOTH
 def test_other_arguments(function):
     for shape in (5, (5, 5), (3, 5, 0), (3, 5.0, 5), "abc"):

@@ -28,6 +28,9 @@ LARGEST_PIXEL = 20.0
 LARGEST_PINHOLE = 20.0
 MOST_AXIAL_SAMPLES = 64
 
+#: A stack that is higher, or a layer that is thicker, is a mistake in the units, and its phase would lose its digits.
+MOST_WAVELENGTHS = 1e6
+
 
 def positive(value: Any, name: str) -> float:
     """A finite number above 0."""
@@ -72,6 +75,10 @@ def render(
         raise InvalidArgument(
             f"pixel_size: expected at most {LARGEST_PIXEL:g} wavelength / na = "
             f"{LARGEST_PIXEL * emission / numerical_aperture:.4g} micrometres, got {pixel_size!r}"
+        )
+    if sizes[0] * dz > MOST_WAVELENGTHS * emission:
+        raise InvalidArgument(
+            f"z_step: expected a stack of at most {MOST_WAVELENGTHS:g} wavelengths, got {z_step!r} with {sizes[0]} slices"
         )
     per_slice = as_count(axial_samples, "axial_samples", minimum=1)
     if per_slice > MOST_AXIAL_SAMPLES:

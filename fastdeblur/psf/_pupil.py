@@ -28,6 +28,9 @@ TOLERANCE = 2e-7  # root mean square over the pupil; where the fit is worse, a q
 # A slice's depth of field is cut into so many steps to look for the brightest one.
 STEPS_PER_DEPTH = 8
 MOST_STEPS = 4096
+BLOCK = 256  # steps at a time
+
+PANEL = 64  # most nodes of one Gauss-Legendre rule
 
 
 @dataclass(frozen=True)
@@ -93,13 +96,27 @@ def _series_rows(nodes: Float64Array, optical: Float64Array) -> Float64Array:
 def radial_rule(count: int) -> tuple[Float64Array, Float64Array]:
     """Nodes r and weights of int_0^1 f(r) r dr, exact to rounding also for f with a root's end at the rim.
 
-    Gauss-Legendre in t with r = sin t: sqrt(1 - r^2) is smooth in t.
+    Gauss-Legendre in t with r = sin t: sqrt(1 - r^2) is smooth in t. More than PANEL nodes are made of equal panels, whose
+    nodes cost nothing to find.
     """
-    x, w = np.polynomial.legendre.leggauss(count)
-    t = (x + 1) * math.pi / 4
-    radius, weight = np.sin(t), w * (math.pi / 4) * np.sin(t) * np.cos(t)
+    panels = -(-count // PANEL)
+    x, w = np.polynomial.legendre.leggauss(-(-count // panels))
+    turn = math.pi / 2 / panels
+    t = (turn * (np.arange(panels)[:, np.newaxis] + (x + 1) / 2)).ravel()
+    radius, weight = np.sin(t), np.tile(turn / 2 * w, panels) * np.sin(t) * np.cos(t)
     radius.flags.writeable = weight.flags.writeable = False
     return radius, weight
+
+
+def _nodes_for(slope: float, planes: int) -> int:
+    """How many nodes `radial_rule` needs for a phase with at most that slope along t, so many planes at a time."""
+    # One rule needs half a node for each radian of half the phase; a panel of 64 is good for 150 radians (to 1e-13).
+    phase = min(slope * math.pi / 2, 1e15)
+    count = math.ceil(0.275 * phase) + 24
+    if count > PANEL:
+        count = PANEL * math.ceil(phase / 150)
+    require_memory(count * planes * 32, "psf: the pupil function")
+    return count
 
 
 @lru_cache(maxsize=8)
@@ -130,12 +147,10 @@ def expand(pupil: Pupil, planes: Float64Array, farthest: float) -> Terms:
         if 2 * float(error.max()) <= TOLERANCE**2:
             nodes: Float64Array = SPACING * np.arange(size, dtype=np.float64)
             return Terms(True, nodes, coefficients.reshape(size, 2, -1), scale)
-    # Gauss-Legendre needs half a node for each radian of phase that its interval's half holds.
-    count = math.ceil((span + scale * farthest) * math.pi / 8 * 1.1) + 24
-    require_memory(count * planes.size * 32, "psf: the pupil function")
+    count = _nodes_for(span + scale * farthest, planes.size)
     radius, weight = radial_rule(count)
     weighted: Float64Array = weight[:, np.newaxis] * _pupil_function(pupil, planes, radius)
-    return Terms(False, radius, weighted.reshape(count, 2, -1), scale)
+    return Terms(False, radius, weighted.reshape(len(radius), 2, -1), scale)
 
 
 def _pupil_function(pupil: Pupil, planes: Float64Array, radius: Float64Array) -> Float64Array:
@@ -175,15 +190,17 @@ def brightest(pupils: Sequence[Pupil]) -> float:
     low, high = low - 2 * depth, high + 2 * depth
     for pupil in pupils:
         span = max(span, _bandwidths(pupil, np.array([low, high]))[1])
-    radius, weight = radial_rule(math.ceil(span * math.pi / 8 * 1.1) + 24)
+    radius, weight = radial_rule(_nodes_for(span, BLOCK))
     count = min(MOST_STEPS, math.ceil((high - low) / depth * STEPS_PER_DEPTH) + 1)
     z = np.linspace(low, high, count)
     while True:
         light = np.ones_like(z)
         for pupil in pupils:
             aberration, slope = pupil.phases(radius)
-            phase = aberration[:, np.newaxis] - slope[:, np.newaxis] * z
-            light *= (weight @ np.cos(phase)) ** 2 + (weight @ np.sin(phase)) ** 2
+            for first in range(0, len(z), BLOCK):
+                part = slice(first, first + BLOCK)
+                phase = aberration[:, np.newaxis] - slope[:, np.newaxis] * z[part]
+                light[part] *= (weight @ np.cos(phase)) ** 2 + (weight @ np.sin(phase)) ** 2
         best = int(np.argmax(light))
         step = float(z[1] - z[0])
         if step < depth / 100 and 0 < best < len(z) - 1:

@@ -29,7 +29,7 @@ def pixel_rule(cutoff: float, pixel_size: float) -> tuple[Float64Array, Float64A
     The order q is the smallest whose error for cos(f t) on [-1, 1], f = pi cutoff pixel_size, is below PIXEL_ERROR:
     f^(2q) 2^(2q+1) q!^4 / ((2q + 1) (2q)!^3).
     """
-    phase = math.pi * cutoff * pixel_size
+    phase = max(math.pi * cutoff * pixel_size, 1e-6)
 
     def log_error(q: int) -> float:
         factorials = 4 * math.lgamma(q + 1) - 3 * math.lgamma(2 * q + 1)

@@ -49,7 +49,7 @@ def born_wolf(
     refractive_index : of the medium that the objective and the sample are in, >= 1.
     pixel_size : of the camera in the sample (the camera's over the magnification), > 0; at most
         20 wavelength / na.
-    z_step : between two slices, > 0.
+    z_step : between two slices, > 0; the stack is at most 1e6 wavelengths high.
     defocus : "exact" or "paraxial".
     excitation : None for a widefield microscope; the wavelength of excitation, > 0, for a confocal one, whose
         PSF is the product of the PSFs of excitation and detection.

@@ -13,6 +13,9 @@ from fastdeblur.psf._common import Float64Array, check_shape
 from fastdeblur.psf._microscope import positive, refractive_index, render
 from fastdeblur.psf._pupil import Pupil
 
+#: Micrometres: what is thicker is in another unit.
+THICKEST = 1e5
+
 
 def gibson_lanni(
     shape: tuple[int, int, int],
@@ -59,13 +62,14 @@ def gibson_lanni(
     ns : refractive index of the sample, >= 1.
     pixel_size : of the camera in the sample (the camera's over the magnification), > 0; at most
         20 wavelength / na.
-    z_step : of the objective or the stage between two slices, > 0. With the index of a slice the focal plane goes
-        deeper into the sample; for stacks the other way round mirror the result.
+    z_step : of the objective or the stage between two slices, > 0; the stack is at most 1e6 wavelengths high. With
+        the index of a slice the focal plane goes deeper into the sample; for stacks the other way round mirror the
+        result.
     depth : of the point below the cover slip, >= 0.
     ni, ni0 : refractive index of the immersion medium as it is, and as designed (default: ni), >= 1.
-    ti0 : working distance: designed thickness of the immersion medium, > 0; more than depth and the stack above it.
+    ti0 : working distance: designed thickness of the immersion medium, > 0, at most 1e5; more than depth and the stack above it.
     ng, ng0 : refractive index of the cover slip as it is, and as designed (default: ng), >= 1.
-    tg, tg0 : thickness of the cover slip as it is, and as designed (default: tg), >= 0.
+    tg, tg0 : thickness of the cover slip as it is, and as designed (default: tg), 0 to 1e5.
     focus : what the slice of the origin is. "brightest": where the axis is brightest, so that a restored point
         stays where the stack shows it. "nominal": where the focal plane would be at the point if ns were ni;
         aberrated light then lies off the origin, and restoring also moves it to the true depth.
@@ -103,6 +107,9 @@ def gibson_lanni(
     below, thickness = as_number(depth, "depth"), as_number(tg, "tg")
     thickness0 = thickness if tg0 is None else as_number(tg0, "tg0")
     working = positive(ti0, "ti0")
+    for name, length in (("tg", thickness), ("tg0", thickness0), ("ti0", working)):
+        if length > THICKEST:
+            raise InvalidArgument(f"{name}: expected at most {THICKEST:g} micrometres, got {length:g}")
     deepest = below + (check_shape(shape, 3)[0] - 1) / 2 * positive(z_step, "z_step")
     if working <= deepest:
         raise InvalidArgument(
