@@ -20,6 +20,7 @@ PYBIND11_MODULE(FASTDEBLUR_MODULE, m) {
   m.def("default_threads", &fastdeblur::default_threads, "What n_threads = 0 means.");
   fastdeblur::bind_deconvolver(m);
   fastdeblur::bind_psf(m);
+  fastdeblur::bind_psf_microscopy(m);
   fastdeblur::bind_ndimage(m);
   fastdeblur::bind_restoration(m);
   fastdeblur::bind_signal(m);

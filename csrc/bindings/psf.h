@@ -5,5 +5,6 @@
 namespace fastdeblur {
 
 void bind_psf(pybind11::module_& m);
+void bind_psf_microscopy(pybind11::module_& m);
 
 }  // namespace fastdeblur
