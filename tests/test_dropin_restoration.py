@@ -293,7 +293,17 @@ def test_sigma_works_without_pywavelets(only_ours, monkeypatch, rng):
 def test_regularisers_are_the_originals(only_ours, rng):
     image, psf = rng.random((20, 21)), psf_of((3, 3), 3)
     kernel = np.array([[0, 1, 0], [0, -2, 0.5], [0, 1, 0]])
-    for reg in (kernel, original.uft.ir2tf(kernel, image.shape), np.ones((1, 1))):
+    half = original.uft.ir2tf(kernel, image.shape)
+    for reg in (
+        kernel,
+        half,
+        np.ones((1, 1)),
+        np.asfortranarray(kernel),
+        np.asfortranarray(half),
+        np.broadcast_to(half[:1], half.shape),
+        half[::-1],
+        np.repeat(half, 2, axis=1)[:, ::2],
+    ):
         for call in (
             lambda m, r=reg: m.wiener(image, psf, 0.3, r),
             lambda m, r=reg: m.unsupervised_wiener(image, psf, r, rng=1),

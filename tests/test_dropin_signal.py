@@ -414,6 +414,22 @@ def test_sepfir2d_with_kernels_longer_than_the_image() -> None:
     )
 
 
+@pytest.mark.parametrize("char", ["f", "d", "h", "l", "B", "F", "D", ">d"])
+def test_sepfir2d_with_kernels_longer_than_an_axis(char: str) -> None:
+    """Of every dtype; the original, which writes beyond its arrays then, is asked about an image with a border."""
+    a = (array(1, (6, 19), char[-1]) * 9).astype(char)
+    for lengths in ((21, 3), (3, 13), (23, 29)):
+        row, column = array(2, lengths[:1], "f"), array(3, lengths[1:], "f")
+        wide = np.pad(a, 15, "symmetric")
+        want = theirs.sepfir2d(wide, row, column)[15:-15, 15:-15]
+        for kernels in ((row, column), (row.tolist(), column)):
+            got = ours.sepfir2d(a, *kernels)
+            assert got.dtype == want.dtype
+            np.testing.assert_allclose(got, want, atol=20 * eps(want) * np.abs(want).max())
+    assert ours.sepfir2d(np.ones((2, 2)), [1.0] * 2001, [1.0] * 2001).tolist() == [[2001.0**2] * 2] * 2
+    assert outcome(ours.sepfir2d, a, np.ones(22), np.ones(3)) is ValueError
+
+
 @given(
     seed=seeds,
     char=st.sampled_from(DTYPES),

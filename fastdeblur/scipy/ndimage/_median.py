@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.ndimage as _original
 
-from fastdeblur._dropin.replaces import core, replaces
+from fastdeblur._dropin.replaces import PLAIN, core, replaces
 from fastdeblur.scipy.ndimage._arguments import (
     CONSTANT,
     Array,
@@ -48,11 +48,12 @@ def median_filter(
     Returns an array of input's shape and dtype, equal to SciPy's. Raises what SciPy raises.
     """
     try:
+        if footprint is not None or size is None or (type(size) is int and size % 2 == 0):
+            raise Unsuited
         array = window_image(input)
+        result = Output(output, input)
         where = axes_of(axes, array.ndim)
         window, starts = [1] * array.ndim, [0] * array.ndim
-        if footprint is not None or size is None:
-            raise Unsuited
         for axis, n, at in zip(
             where, every_axis(size, len(where)), every_axis(origin, len(where)), strict=True
         ):
@@ -70,21 +71,50 @@ def median_filter(
             raise Unsuited
         number = mode_number(mode)
         constant = _constant(array, number, cval)
-        result = Output(output, input)
-        # Lines are different: there SciPy 1.17 writes elements of input's size over an output of another dtype.
         converted = result.array.dtype != array.dtype
-        if converted and array.ndim > 1:
+        if (converted and array.ndim > 1) or not _exact_in_double(array):
             raise Unsuited
     except Unsuited:
-        return NotImplemented
+        return _original_on_a_line(input, output, (size, footprint, None, mode, cval, origin), axes)
     functions = core()
     assert functions is not None
     out = np.empty_like(array) if converted else result.array
     if not functions.ndimage_median(array, out, window, starts, number, constant):
-        return NotImplemented
+        return _original_on_a_line(input, output, (size, footprint, None, mode, cval, origin), axes)
     if converted:
         np.copyto(result.array, out, casting="unsafe")
     return result.deliver()
+
+
+def _original_on_a_line(input: Any, output: Any, arguments: tuple[Any, ...], axes: Any) -> Any:
+    """The original's answer for a line with an output of its own; NotImplemented for all else.
+
+    SciPy 1.17 writes elements of input's type there, one next to the other, whatever the output's type and strides are: beyond
+    its memory. So it writes to a fresh one.
+    """
+    if output is None or type(input) not in PLAIN or input.ndim != 1:
+        return NotImplemented
+    if isinstance(output, np.ndarray):
+        if output.shape != input.shape or not output.flags.writeable:
+            return NotImplemented
+        to = output
+    elif isinstance(output, type | np.dtype | str):
+        dtype = np.dtype(output)
+        if isinstance(output, str) and not issubclass(dtype.type, np.number):
+            return NotImplemented
+        to = np.empty(input.shape, dtype)
+    else:
+        return NotImplemented
+    original = median_filter.__fastdeblur_original__  # type: ignore[attr-defined]
+    np.copyto(to, original(input, *arguments, axes=axes), casting="unsafe")
+    return to
+
+
+def _exact_in_double(array: Array) -> bool:
+    """Whether SciPy, which orders numbers in float64, keeps all digits of these."""
+    if array.dtype.itemsize < 8 or array.dtype.kind == "f":
+        return True
+    return bool(array.min() >= -(2**53) and array.max() <= 2**53)
 
 
 def _constant(array: Array, mode: int, cval: Any) -> Array:

@@ -25,7 +25,7 @@ from fastdeblur.scipy.ndimage._arguments import (
     start_of,
     whole,
 )
-from fastdeblur.scipy.ndimage._lines import Line, filter_lines
+from fastdeblur.scipy.ndimage._lines import LONGEST_MEAN, Line, filter_lines
 
 # By a float's size in bytes.
 LARGEST = {4: float(np.finfo(np.float32).max), 8: float(np.finfo(np.float64).max)}
@@ -44,8 +44,8 @@ def uniform_filter1d(
     """Mean over ``size`` elements along one axis, ``scipy.ndimage.uniform_filter1d``; see `uniform_filter`."""
     try:
         array = image(input)
-        line = _mean_line(axis_of(axis, array.ndim), size, mode, origin)
         result = Output(output, input)
+        line = _mean_line(axis_of(axis, array.ndim), size, mode, origin)
         limit = _limit(array, result.array, [line], cval)
     except Unsuited:
         return NotImplemented
@@ -74,12 +74,12 @@ def uniform_filter(
     """
     try:
         array = image(input)
+        result = Output(output, input)
         where = axes_of(axes, array.ndim)
         each = [every_axis(value, len(where)) for value in (size, mode, origin)]
         lines = [
             _mean_line(axis, s, m, o) for axis, s, m, o in zip(where, *each, strict=True) if whole(s) > 1
         ]
-        result = Output(output, input)
         limit = _limit(array, result.array, lines, cval)
     except Unsuited:
         return NotImplemented
@@ -92,7 +92,7 @@ def uniform_filter(
 
 def _mean_line(axis: int, size: Any, mode: Any, origin: Any) -> Line:
     size = whole(size)
-    if not 0 < size < 1 << 20:
+    if not 0 < size <= LONGEST_MEAN:
         raise Unsuited
     return Line(axis, size, start_of(size, origin), mode_number(mode))
 
