@@ -427,7 +427,7 @@ def test_sepfir2d_with_kernels_longer_than_an_axis(char: str) -> None:
             assert got.dtype == want.dtype
             np.testing.assert_allclose(got, want, atol=20 * eps(want) * np.abs(want).max())
     assert ours.sepfir2d(np.ones((2, 2)), [1.0] * 2001, [1.0] * 2001).tolist() == [[2001.0**2] * 2] * 2
-    assert outcome(ours.sepfir2d, a, np.ones(22), np.ones(3)) is ValueError
+    assert outcome(ours.sepfir2d, a, np.ones(22, "f"), np.ones(3, "f")) is ValueError
 
 
 @given(
