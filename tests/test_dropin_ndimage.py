@@ -447,6 +447,49 @@ def test_dtypes_that_are_not_ours(array, mode):
     same("median_filter", array, 1, mode=mode)
 
 
+@pytest.mark.parametrize("dtype", ["u1", "i4", "i8", "u8", "f4"])
+def test_constants_that_no_element_can_be(dtype):
+    array = np.arange(30).reshape(5, 6).astype(dtype)
+    for cval in (-(2.0**63), 2.0**62, 2.0**64, -3e9, -5, 300, np.inf, -np.inf, np.nan):
+        same("correlate", array, np.ones((3, 3)), mode="constant", cval=cval, tolerance=1e-3)
+        same("gaussian_filter", array, 1.0, mode="constant", cval=cval)
+        same("median_filter", array, 3, mode="constant", cval=cval)
+
+
+def test_scalars_of_other_kinds():
+    image = np.random.default_rng(3).random((9, 10))
+    for name, args, kwargs in [
+        ("correlate", (image, np.ones((3, 3))), {"origin": True}),
+        ("correlate1d", (image, np.ones(3)), {"origin": True}),
+        ("median_filter", (image, 3), {"origin": True}),
+        ("median_filter", (image, 3), {"axes": -1}),
+        ("median_filter", (image, 3), {"axes": (-1,)}),
+        ("uniform_filter", (image, 3), {"axes": -1}),
+        ("uniform_filter", (image, np.array(2.0)), {}),
+        ("uniform_filter", (image, np.array(3)), {}),
+        ("gaussian_filter", (image, 1.0), {"order": True}),
+        ("gaussian_filter1d", (image, 1.0), {"order": True}),
+        ("gaussian_filter", (image, np.array(2.0, np.float32)), {}),
+        ("gaussian_filter", (image, np.array(2.0)), {"radius": np.array(2.0)}),
+        ("gaussian_filter", (image, np.array(2.0)), {"radius": np.array(2)}),
+        ("gaussian_filter", (image, np.array([[2.0, 1.0]])), {}),
+        ("gaussian_filter", (image, 2.0), {"mode": np.array("wrap")}),
+        ("gaussian_laplace", (image, np.array(2.0)), {}),
+        ("gaussian_gradient_magnitude", (image, np.array(2.0)), {}),
+        ("fourier_gaussian", (np.fft.fft2(np.ones((70, 71))), np.array(2.0)), {}),
+        ("fourier_shift", (np.fft.fft2(np.ones((70, 71))), np.array(2.0)), {}),
+    ]:
+        same(name, *args, tolerance=1e-12 if "fourier" in name or "uniform" in name else None, **kwargs)
+
+
+def test_kernels_of_any_length_are_not_kept_for_ever():
+    from fastdeblur.scipy.ndimage import _gaussian
+
+    before = _gaussian._kept_weights.cache_info().currsize
+    ndimage.gaussian_filter1d(np.ones(10), 1234.5)
+    assert _gaussian._kept_weights.cache_info().currsize == before
+
+
 def test_errors_are_the_originals():
     image = np.ones((5, 6))
     for name, args, kwargs in [

@@ -336,6 +336,8 @@ def test_odd_arguments_are_the_originals(rng):
         lambda m: m.richardson_lucy(image, np.ones((13, 15)) / 195, 2),
         lambda m: m.richardson_lucy(image - 0.3, psf, 30),
         lambda m: m.denoise_tv_chambolle(image, 0),
+        lambda m: m.denoise_tv_chambolle(image.astype("f4"), 1e300),
+        lambda m: m.denoise_tv_chambolle(image, 1e300),
         lambda m: m.denoise_tv_chambolle(image, -1.0),
         lambda m: m.denoise_tv_chambolle(image, max_num_iter=1),
         lambda m: m.denoise_tv_chambolle(image, max_num_iter=0),

@@ -17,6 +17,7 @@ theirs = pytest.importorskip("scipy.signal")
 ours = pytest.importorskip("fastdeblur.scipy.signal")
 
 from fastdeblur._dropin.replaces import core  # noqa: E402
+from fastdeblur.scipy.signal import _convolve  # noqa: E402
 
 if core() is None:
     pytest.skip("no compiled core: every call is the original's", allow_module_level=True)
@@ -450,6 +451,42 @@ def test_medfilt2d(seed: int, char: str, shape: Any, size: Any, layout: str) -> 
         return
     assert got.dtype == want.dtype
     np.testing.assert_array_equal(got, want)
+
+
+def test_numpys_scalars_are_accelerated() -> None:
+    a, k = array(1, (80, 90), "d"), array(2, (7, 7), "d")
+    for name, args in (
+        ("wiener", (a, np.int64(3), np.float64(0.5))),
+        ("wiener", (a, (np.int32(3), 5))),
+        ("medfilt2d", (a, np.int64(3))),
+        ("medfilt2d", (a, [np.int64(3), 5])),
+        ("convolve2d", (a, k, "same", "fill", np.float64(2.5))),
+        ("convolve2d", (a.astype("l"), k.astype("l"), "same", "fill", np.uint8(3))),
+    ):
+        assert taken(name, *args)
+        np.testing.assert_allclose(
+            getattr(ours, name)(*args), getattr(theirs, name)(*args), rtol=1e-9, atol=1e-12
+        )
+
+
+@pytest.mark.parametrize("char", ["l", "L"])
+def test_medians_of_integers_that_a_double_does_not_hold(char: str) -> None:
+    a = 2**60 + np.random.default_rng(1).integers(0, 3000, (20, 21)).astype(char)
+    np.testing.assert_array_equal(ours.medfilt2d(a), theirs.medfilt2d(a))
+
+
+@pytest.mark.parametrize("chars", ["dd", "ll", "BB", "Bd", "dl", "?B"])
+@pytest.mark.parametrize("k", [3, 40])
+def test_the_choice_is_what_convolve_does(monkeypatch: Any, chars: str, k: int) -> None:
+    a, b = array(1, (60, 60), chars[0]), array(2, (k, k), chars[1])
+    for big in (1, 2**55) if chars == "ll" else (1,):
+        chosen, done = ours.choose_conv_method(a * big, b), []
+        with monkeypatch.context() as patch:
+            for module, method in ((_convolve._fft, "fft"), (_convolve._direct, "direct")):
+                way = module.convolution
+                patch.setattr(module, "convolution", lambda *c, w=way, m=method, d=done: d.append(m) or w(*c))
+            ours.convolve(a * big, b)
+        assert done == [chosen]
 
 
 def test_choice_of_a_method() -> None:

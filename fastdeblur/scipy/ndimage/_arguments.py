@@ -10,17 +10,17 @@ import numpy as np
 from fastdeblur._dropin.replaces import PLAIN
 
 # The core's numbers of the boundary modes.
+NEAREST, WRAP, REFLECT, MIRROR, CONSTANT = range(5)
 MODES = {
-    "nearest": 0,
-    "wrap": 1,
-    "reflect": 2,
-    "grid-mirror": 2,
-    "mirror": 3,
-    "constant": 4,
-    "grid-wrap": 1,
-    "grid-constant": 4,
+    "nearest": NEAREST,
+    "wrap": WRAP,
+    "reflect": REFLECT,
+    "grid-mirror": REFLECT,
+    "mirror": MIRROR,
+    "constant": CONSTANT,
+    "grid-wrap": WRAP,
+    "grid-constant": CONSTANT,
 }
-CONSTANT = 4
 
 REAL = frozenset("?bBhHiIlLqQfd")
 Array = np.ndarray[Any, Any]
@@ -102,6 +102,13 @@ def apart(output: Any, given_input: Array) -> None:
     """For sums of filters: SciPy's first one overwrites the input of the others where that is the output."""
     if type(output) is np.ndarray and np.may_share_memory(output, given_input):
         raise Unsuited
+
+
+def exact_in_double(array: Array) -> bool:
+    """Whether SciPy, which orders numbers in float64, keeps all digits of these."""
+    if array.dtype.itemsize < 8 or array.dtype.kind == "f":
+        return True
+    return bool(array.min() >= -(2**53) and array.max() <= 2**53)
 
 
 def mode_number(mode: Any) -> int:

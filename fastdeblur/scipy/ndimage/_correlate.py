@@ -11,6 +11,7 @@ import scipy.ndimage as _original
 
 from fastdeblur._dropin.replaces import core, replaces
 from fastdeblur.scipy.ndimage._arguments import (
+    CONSTANT,
     Output,
     Unsuited,
     axes_of,
@@ -152,6 +153,9 @@ def _window(
     if len(where) < array.ndim:
         kernel = np.expand_dims(kernel, tuple(a for a in range(array.ndim) if a not in where))
     number, constant = mode_number(mode), real(cval)
+    # The original converts it to integers in ways of its own.
+    if number == CONSTANT and array.dtype.kind in "bui" and not abs(constant) < 2**31:
+        raise Unsuited
     functions = core()
     assert functions is not None
     arithmetic = FUSED if result.array.dtype == np.float32 else EXACT

@@ -18,6 +18,7 @@ from fastdeblur.scipy.ndimage._arguments import (
     Unsuited,
     axes_of,
     every_axis,
+    exact_in_double,
     mode_number,
     real,
     start_of,
@@ -47,9 +48,16 @@ def median_filter(
     outputs at once; SciPy answers for the others, for footprints with holes, and for arrays that hold a NaN.
     Returns an array of input's shape and dtype, equal to SciPy's. Raises what SciPy raises.
     """
+    arguments = size, footprint, None, mode, cval, origin
+    # SciPy expands sizes by the axes' own names.
+    if (
+        footprint is not None
+        or size is None
+        or (type(size) is int and size % 2 == 0)
+        or not (axes is None or type(axes) is tuple)
+    ):
+        return _original_on_a_line(input, output, arguments, axes)
     try:
-        if footprint is not None or size is None or (type(size) is int and size % 2 == 0):
-            raise Unsuited
         array = window_image(input)
         result = Output(output, input)
         where = axes_of(axes, array.ndim)
@@ -72,15 +80,15 @@ def median_filter(
         number = mode_number(mode)
         constant = _constant(array, number, cval)
         converted = result.array.dtype != array.dtype
-        if (converted and array.ndim > 1) or not _exact_in_double(array):
+        if (converted and array.ndim > 1) or not exact_in_double(array):
             raise Unsuited
     except Unsuited:
-        return _original_on_a_line(input, output, (size, footprint, None, mode, cval, origin), axes)
+        return _original_on_a_line(input, output, arguments, axes)
     functions = core()
     assert functions is not None
     out = np.empty_like(array) if converted else result.array
     if not functions.ndimage_median(array, out, window, starts, number, constant):
-        return _original_on_a_line(input, output, (size, footprint, None, mode, cval, origin), axes)
+        return _original_on_a_line(input, output, arguments, axes)
     if converted:
         np.copyto(result.array, out, casting="unsafe")
     return result.deliver()
@@ -108,13 +116,6 @@ def _original_on_a_line(input: Any, output: Any, arguments: tuple[Any, ...], axe
     original = median_filter.__fastdeblur_original__  # type: ignore[attr-defined]
     np.copyto(to, original(input, *arguments, axes=axes), casting="unsafe")
     return to
-
-
-def _exact_in_double(array: Array) -> bool:
-    """Whether SciPy, which orders numbers in float64, keeps all digits of these."""
-    if array.dtype.itemsize < 8 or array.dtype.kind == "f":
-        return True
-    return bool(array.min() >= -(2**53) and array.max() <= 2**53)
 
 
 def _constant(array: Array, mode: int, cval: Any) -> Array:

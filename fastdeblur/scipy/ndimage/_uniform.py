@@ -46,7 +46,7 @@ def uniform_filter1d(
         array = image(input)
         result = Output(output, input)
         line = _mean_line(axis_of(axis, array.ndim), size, mode, origin)
-        limit = _limit(array, result.array, [line], cval)
+        limit = _limit(array, result.array, line.kernel, line.mode == CONSTANT, cval)
     except Unsuited:
         return NotImplemented
     if not filter_lines(array, result.array, (line,), float(cval), limit):
@@ -80,7 +80,8 @@ def uniform_filter(
         lines = [
             _mean_line(axis, s, m, o) for axis, s, m, o in zip(where, *each, strict=True) if whole(s) > 1
         ]
-        limit = _limit(array, result.array, lines, cval)
+        longest = max((line.kernel for line in lines), default=1)
+        limit = _limit(array, result.array, longest, CONSTANT in [line.mode for line in lines], cval)
     except Unsuited:
         return NotImplemented
     if not lines:
@@ -97,10 +98,9 @@ def _mean_line(axis: int, size: Any, mode: Any, origin: Any) -> Line:
     return Line(axis, size, start_of(size, origin), mode_number(mode))
 
 
-def _limit(array: Array, out: Array, lines: list[Line], cval: Any) -> float:
+def _limit(array: Array, out: Array, size: int, meets_constant: bool, cval: Any) -> float:
     """The magnitude up to which sums of elements stay exact (integers) or finite (floats)."""
     constant = real(cval)
-    size: int = max([line.kernel for line in lines], default=1)
     integers = out.dtype.kind in "bui"
     if array.dtype.kind == "f":
         if integers:
@@ -108,7 +108,7 @@ def _limit(array: Array, out: Array, lines: list[Line], cval: Any) -> float:
         limit = LARGEST[min(out.dtype.itemsize, array.dtype.itemsize)] / size
     else:
         limit = 2.0**53 / size if array.dtype.itemsize == 8 else math.inf
-    if CONSTANT in [line.mode for line in lines]:
+    if meets_constant:
         exact = math.isfinite(constant) and (not integers or constant == math.floor(constant))
         if not exact or abs(constant) > min(limit, 2.0**53 / size):
             raise Unsuited

@@ -10,10 +10,10 @@ import numpy as np
 import scipy.signal as _original
 
 from fastdeblur._dropin.replaces import PLAIN, replaces
+from fastdeblur.scipy.ndimage._arguments import REFLECT
 from fastdeblur.scipy.ndimage._lines import Line, filter_lines
 from fastdeblur.scipy.signal._arrays import FLOATS, Array, usable
 
-_REFLECT = 2
 # Up to this many pixels the original's own call is over before ours has begun.
 _FEW = 1 << 12
 
@@ -27,10 +27,6 @@ def _taps(kernel: Any, image: Any) -> bool:
         and kernel.dtype in FLOATS
         and kernel.dtype.itemsize <= image.dtype.itemsize
     )
-
-
-def _fits(kernel: Any, length: int) -> bool:
-    return type(kernel) in PLAIN and kernel.size <= length
 
 
 def _with_long_kernels(image: Any, hrow: Any, hcol: Any) -> Any:
@@ -89,8 +85,11 @@ def sepfir2d(input: Any, hrow: Any, hcol: Any) -> Any:
     """
     if (
         type(input) not in PLAIN
+        or type(hrow) not in PLAIN
+        or type(hcol) not in PLAIN
         or input.ndim != 2
-        or not (_fits(hrow, input.shape[1]) and _fits(hcol, input.shape[0]))
+        or hrow.size > input.shape[1]
+        or hcol.size > input.shape[0]
     ):
         return _with_long_kernels(input, hrow, hcol)
     if input.size <= _FEW or input.dtype not in FLOATS:
@@ -101,7 +100,7 @@ def sepfir2d(input: Any, hrow: Any, hcol: Any) -> Any:
         return NotImplemented
     out = np.empty(input.shape, input.dtype)
     lines = [
-        Line(axis, np.array(taps[::-1], np.float64, order="C"), -(taps.size // 2), _REFLECT)
+        Line(axis, np.array(taps[::-1], np.float64, order="C"), -(taps.size // 2), REFLECT)
         for axis, taps in ((1, hrow), (0, hcol))
     ]
     filter_lines(usable(input), out, lines, 0.0)
