@@ -9,11 +9,12 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 scipy_ndimage = pytest.importorskip("scipy.ndimage")
 
+from dropin_calls import examples  # noqa: E402
 from fastdeblur._dropin import replaces  # noqa: E402
 from fastdeblur.scipy import ndimage  # noqa: E402
 
@@ -160,7 +161,7 @@ def line_weights(draw):
     return weights
 
 
-@settings(max_examples=150, deadline=None)
+@examples(90)
 @given(st.data())
 def test_correlate_and_convolve(data):
     array = data.draw(arrays())
@@ -185,7 +186,7 @@ def test_correlate_and_convolve(data):
     )
 
 
-@settings(max_examples=100, deadline=None)
+@examples(60)
 @given(st.data())
 def test_along_one_axis(data):
     array = data.draw(arrays(wild=True))
@@ -204,7 +205,7 @@ def test_along_one_axis(data):
 SIGMAS = (0, 0.4, 1.0, 2, np.float32(1.3), 5.5, 60)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(90)
 @given(st.data())
 def test_gaussian(data):
     array = data.draw(arrays(wild=True))
@@ -223,7 +224,7 @@ def test_gaussian(data):
     same_with_output(name, array, sigma, output=data.draw(outputs(array)), **kwargs)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(36)
 @given(st.data())
 def test_some_axes(data):
     array = data.draw(arrays(empty=False))
@@ -243,7 +244,7 @@ def test_some_axes(data):
     same("correlate", array, weights, mode=mode, axes=tuple(axes), tolerance=rounding(array.dtype, 1e5))
 
 
-@settings(max_examples=80, deadline=None)
+@examples(48)
 @given(st.data())
 def test_derivatives(data):
     array = data.draw(arrays(wild=True))
@@ -254,7 +255,7 @@ def test_derivatives(data):
     same_with_output(name, array, output=data.draw(outputs(array)), **kwargs)
 
 
-@settings(max_examples=120, deadline=None)
+@examples(72)
 @given(st.data())
 def test_uniform(data):
     array = data.draw(arrays())
@@ -363,7 +364,7 @@ def test_uniform_with_integers_beyond_exact_sums():
                 same("uniform_filter", array, size)
 
 
-@settings(max_examples=120, deadline=None)
+@examples(72)
 @given(st.data())
 def test_median(data):
     array = data.draw(arrays())
@@ -422,7 +423,7 @@ def test_median_with_nan():
     same("median_filter", array.astype(np.float32), 5)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(36)
 @given(st.data())
 def test_fourier(data):
     array = data.draw(arrays("ifdFD", most=3, empty=False))
@@ -436,7 +437,7 @@ def test_fourier(data):
     same("fourier_shift", array, sigma, length, axis, tolerance=100 * rounding(array.dtype, scale))
 
 
-@settings(max_examples=40, deadline=None)
+@examples(24)
 @given(arrays("eFD", most=2), st.sampled_from(MODES))
 def test_dtypes_that_are_not_ours(array, mode):
     weights = np.ones((2,) * array.ndim) / 3

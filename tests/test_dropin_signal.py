@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 theirs = pytest.importorskip("scipy.signal")
 ours = pytest.importorskip("fastdeblur.scipy.signal")
 
+from dropin_calls import examples  # noqa: E402
 from fastdeblur._dropin.replaces import core  # noqa: E402
 from fastdeblur.scipy.signal import _convolve  # noqa: E402
 
@@ -120,21 +121,21 @@ def check(name: str, *args: Any, **kwargs: Any) -> np.ndarray | None:
 
 
 @given(pair=pairs(), mode=modes, method=st.sampled_from(("auto", "direct", "fft")))
-@settings(max_examples=150)
+@examples(90)
 def test_convolve_and_correlate(pair: Any, mode: str, method: str) -> None:
     check("convolve", *pair, mode, method)
     check("correlate", *pair, mode, method)
 
 
 @given(pair=pairs(), mode=modes)
-@settings(max_examples=150)
+@examples(90)
 def test_fft_convolutions(pair: Any, mode: str) -> None:
     check("fftconvolve", *pair, mode)
     check("oaconvolve", *pair, mode)
 
 
 @given(pair=pairs(dtypes="fdl"), mode=modes, data=st.data())
-@settings(max_examples=100)
+@examples(60)
 def test_fft_convolutions_along_axes(pair: Any, mode: str, data: Any) -> None:
     a, b = pair
     axes = data.draw(
@@ -160,7 +161,7 @@ def test_fft_convolutions_along_axes(pair: Any, mode: str, data: Any) -> None:
     boundary=st.sampled_from(("fill", "wrap", "symm")),
     fillvalue=st.sampled_from((0, 3, -2, 2.5, 300)),
 )
-@settings(max_examples=200)
+@examples(120)
 def test_in_the_plane(pair: Any, mode: str, boundary: str, fillvalue: float) -> None:
     if pair[0].size == 0 < pair[1].size and mode == "full" and boundary != "fill":
         # The original would end this process.
@@ -340,7 +341,7 @@ def test_small_weights_count(tiny: float) -> None:
     size=st.one_of(st.none(), st.integers(1, 6), st.lists(st.integers(1, 7), min_size=1, max_size=3)),
     noise=st.one_of(st.none(), st.floats(0.01, 5)),
 )
-@settings(max_examples=100)
+@examples(60)
 def test_wiener(seed: int, char: str, shape: Any, size: Any, noise: float | None) -> None:
     a = array(seed, shape, char)
     want, got = outcome(theirs.wiener, a, size, noise), outcome(ours.wiener, a, size, noise)
@@ -392,7 +393,7 @@ def test_wiener_of_flat_patches_is_the_originals() -> None:
     lengths=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     layout=st.sampled_from(LAYOUTS),
 )
-@settings(max_examples=100)
+@examples(60)
 def test_sepfir2d(seed: int, char: str, taps: str, shape: Any, lengths: Any, layout: str) -> None:
     a = laid_out(array(seed, shape, char), layout)
     row, column = array(seed + 1, lengths[:1], taps), array(seed + 2, lengths[1:], taps)
@@ -438,7 +439,7 @@ def test_sepfir2d_with_kernels_longer_than_an_axis(char: str) -> None:
     size=st.one_of(st.integers(-1, 13), st.none(), st.lists(st.integers(1, 9), min_size=2, max_size=2)),
     layout=st.sampled_from(LAYOUTS),
 )
-@settings(max_examples=100)
+@examples(60)
 @example(seed=1, char="d", shape=(3, 4), size=9, layout="plain")
 @example(seed=1, char="B", shape=(40, 50), size=3, layout="plain")
 def test_medfilt2d(seed: int, char: str, shape: Any, size: Any, layout: str) -> None:
