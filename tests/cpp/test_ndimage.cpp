@@ -218,19 +218,16 @@ void test_separable() {
   const double any[] = {1.0, -2.5, 3.0, 0.25}, even[] = {0.5, 2.0, -1.0, 2.0, 0.5},
                odd[] = {-1.0, -2.0, 0.0, 2.0, 1.0}, one[] = {2.0};
   const auto lengthy = random_array<double>(203, 8);
-  const LineKernel kernels[] = {{any, 4, -1, Mode::wrap},
-                                {even, 5, -2, Mode::constant},
-                                {odd, 5, -3, Mode::mirror},
-                                {one, 1, 0, Mode::nearest},
-                                {nullptr, 7, -3, Mode::reflect},
-                                {nullptr, 4, -2, Mode::constant},
-                                {nullptr, 1, 0, Mode::reflect},
-                                // Longer than most of the images, or quite beyond them.
-                                {lengthy.data(), 203, -190, Mode::reflect},
-                                {nullptr, 160, -100, Mode::mirror},
-                                {nullptr, 150, 9, Mode::constant},
-                                {any, 4, 1000, Mode::nearest},
-                                {any, 4, -1000, Mode::wrap}};
+  const LineKernel kernels[] = {{any, 4, -1, Mode::wrap},        {even, 5, -2, Mode::constant},
+                                {odd, 5, -3, Mode::mirror},      {one, 1, 0, Mode::nearest},
+                                {nullptr, 7, -3, Mode::reflect}, {nullptr, 4, -2, Mode::constant},
+                                {nullptr, 1, 0, Mode::reflect}};
+  // Longer than the images, or quite beyond them.
+  const LineKernel lengthy_kernels[] = {{lengthy.data(), 203, -190, Mode::reflect},
+                                        {nullptr, 160, -100, Mode::mirror},
+                                        {nullptr, 150, 9, Mode::constant},
+                                        {any, 4, 1000, Mode::nearest},
+                                        {any, 4, -1000, Mode::wrap}};
   const Shape shapes[] = {{1, 1, 1},    {1, 2, 3},  {2, 5, 7},  {1, 67, 13},
                           {1, 3, 1100}, {3, 1, 64}, {1, 150, 2}};
   constexpr double unlimited = std::numeric_limits<double>::infinity();
@@ -241,6 +238,16 @@ void test_separable() {
       return separable({input.data(), Element::f64, out.data(), Element::f64, shape[0], shape[1], shape[2],
                         down, across, across_first, false, kConstant, limit, 3});
     };
+    for (const auto& kernel : lengthy_kernels) {
+      if (count(shape) > 1000) continue;
+      require(run(kernel, {}, false, unlimited), "separable: no limit");
+      require(close_to(out, along(input, shape, kernel, 1)), "separable: far down the columns");
+      require(run({}, kernel, false, unlimited), "separable: no limit");
+      require(close_to(out, along(input, shape, kernel, 2)), "separable: far along the rows");
+      require(run(kernel, kernels[1], true, unlimited), "separable: no limit");
+      require(close_to(out, along(along(input, shape, kernels[1], 2), shape, kernel, 1)),
+              "separable: rows, then far down the columns");
+    }
     for (const auto& down : kernels) {
       require(run(down, {}, false, unlimited), "separable: no limit");
       require(close_to(out, along(input, shape, down, 1)), "separable: down the columns");
