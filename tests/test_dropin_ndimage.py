@@ -663,6 +663,20 @@ def test_modular_arithmetic():
 
 
 @needs_core
+def test_windows_that_are_ours_are_those_of_the_core():
+    from fastdeblur.scipy.ndimage._median import MOST_IN_WINDOW
+
+    image = np.random.default_rng(1).random((3, 300))
+    for size, ours in ((MOST_IN_WINDOW, True), (MOST_IN_WINDOW + 2, False)):
+        call = replaces.core().ndimage_median, (image, image.copy(), [1, size], [0, 0], 0, np.zeros(1))
+        if ours:
+            assert call[0](*call[1])
+        else:
+            with pytest.raises(ValueError, match="window"):
+                call[0](*call[1])
+
+
+@needs_core
 def test_the_core_refuses_what_would_reach_out_of_bounds():
     core = replaces.core()
     image, out = np.ones((5, 6)), np.ones((5, 6))
