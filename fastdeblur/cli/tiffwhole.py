@@ -34,7 +34,10 @@ _ITEM_BYTES = {
 
 
 def require_chain(tif: Any) -> int:
-    """The number of pages by the chain of their directories, whose tags must lie in the file. To be asked first: tifffile follows a circle for ever."""
+    """The number of pages by the chain of their directories, whose tags must lie in the file.
+
+    To be asked first: tifffile follows a circle for ever.
+    """
     found: set[int] = set()
     offset = _first(tif)
     while offset:
