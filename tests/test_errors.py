@@ -735,6 +735,18 @@ def test_good_psfs_do_not_warn(psf, backend):
     fastdeblur.wiener(IMAGE, psf, 0.1, backend=backend)  # warnings are errors here
 
 
+def test_a_required_backend_must_exist(monkeypatch):
+    """Where none has that name, none of its tests could fail."""
+    import conftest
+
+    for names in ({"cuda"}, {"cupy", "native"}):
+        monkeypatch.setattr(conftest, "REQUIRED", frozenset(names))
+        with pytest.raises(pytest.UsageError, match=r"FASTDEBLUR_REQUIRE: expected names from .*got \['cu"):
+            conftest.pytest_configure(None)
+    monkeypatch.setattr(conftest, "REQUIRED", frozenset({"native", "numba"}))
+    conftest.pytest_configure(None)
+
+
 def test_need_fails_where_a_backend_is_required(monkeypatch):
     import conftest
 
