@@ -53,7 +53,7 @@ def need(name: str) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if unknown := REQUIRED - {*BACKENDS, "cuda", "cupy"}:
+    if unknown := REQUIRED - {*BACKENDS}:
         raise pytest.UsageError(f"FASTDEBLUR_REQUIRE: expected names from {BACKENDS}, got {sorted(unknown)}")
 
 

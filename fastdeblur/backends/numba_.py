@@ -48,6 +48,19 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+@lru_cache(maxsize=1)
+def _why_not_numba() -> str:
+    """Whether it can be imported shows only when it is: a NumPy that is too new for it, say."""
+    if find_spec("numba") is None:
+        return "numba is not installed"
+    try:
+        import numba  # noqa: F401
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        return f"numba is installed but cannot be imported ({type(error).__name__}: {reason})"
+    return ""
+
+
 @lru_cache(maxsize=2)
 def _kernels(parallel: bool) -> Any:
     """Compile on first use: importing numba takes longer than many a restoration.
@@ -190,11 +203,10 @@ class NumbaBackend:
     """Compiled loops without a compiler."""
 
     name = "numba"
+    keeps_scratch = False
 
     def why_not(self, spec: Spec | None = None) -> str:
-        if find_spec("numba") is None:
-            return "numba is not installed"
-        return ""
+        return _why_not_numba()
 
     def plan(self, frame: Frame, psfs: Array, n_threads: int, keep: bool) -> RecipePlan:
         return RecipePlan(NumbaOps(psfs.dtype, n_threads), frame, list(psfs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastdeblur import psf as generators
+from fastdeblur._checks import as_psf, normalised
 from fastdeblur.cli.failure import UsageError
-from fastdeblur.errors import FastdeblurError
+from fastdeblur.errors import FastdeblurError, InvalidArgument
 
 _FORMS = {
     "motion": "motion:LENGTH[,ANGLE]",
@@ -21,7 +23,7 @@ FORMS = ", ".join(_FORMS.values()) + " or a file (.npy, .png, .jpg, .tif)"
 
 
 def parse(spec: str, ndim: int) -> NDArray[Any]:
-    """The PSF that a spec names, for `ndim` spatial axes. Raises UsageError or InvalidArgument."""
+    """The PSF that a spec names, for `ndim` spatial axes; one that no method takes raises UsageError."""
     kind, colon, rest = spec.partition(":")
     if not colon or kind not in _FORMS:
         return _load(spec, ndim)
@@ -70,6 +72,12 @@ def _load(spec: str, ndim: int) -> NDArray[Any]:
         array = _image(path)
     if array.ndim != ndim:
         raise UsageError(f"--psf: expected {ndim} axes, got shape {array.shape} from {spec}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the work will warn
+            normalised(as_psf(array))
+    except InvalidArgument as error:
+        raise UsageError(f"--psf: {spec}: {str(error).removeprefix('psf: ')}") from error
     return array
 
 

@@ -22,6 +22,9 @@ MAX_LOST_MASS = 0.01
 # Asking for more threads than the system can start would end the process.
 _MAX_THREADS = 1024
 
+# Pixels from the origin, on one axis; more than any memory holds.
+_LARGEST_REACH = 1e15
+
 # Rounding in cos, sin and products must not add a rim of pixels that hold no more than rounding errors.
 _EXTENT_TOLERANCE = 1e-12
 
@@ -105,8 +108,17 @@ def check_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
 
 def odd_size(extent: Float64Array) -> int:
     """Return the smallest odd number of pixels that holds ``[-extent, extent]`` around a pixel's centre."""
-    largest = min(float(extent.max()), 1e15)  # what is larger fails in allocate(), and must get there
+    largest = min(float(extent.max()), _LARGEST_REACH)
     return 2 * max(0, math.ceil(largest * (1 - _EXTENT_TOLERANCE) - 0.5)) + 1
+
+
+def require_reach(extent: Float64Array, **parameter: Float64Array) -> None:
+    """Refuse a kernel so large that its size in pixels is no exact number any more, by the parameter that makes it so."""
+    if float(extent.max()) > _LARGEST_REACH:
+        ((name, values),) = parameter.items()
+        raise OutOfMemory(
+            f"{name}: a kernel for {values.flat[int(extent.argmax())]:g} pixels cannot be allocated"
+        )
 
 
 def window(size: int) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastdeblur._checks import names_memory_errors
 from fastdeblur.psf._common import (
     Float64Array,
     allocate,
@@ -19,10 +20,12 @@ from fastdeblur.psf._common import (
     finish,
     odd_size,
     parameter,
+    require_reach,
     window,
 )
 
 
+@names_memory_errors
 def defocus(
     radius: npt.ArrayLike,
     *,
@@ -70,6 +73,7 @@ def defocus(
 
     batch, (radii,) = broadcast(radius=radii)
     if sizes is None:
+        require_reach(radii, radius=radii)
         sizes = (odd_size(radii),) * 2
     else:
         check_lost("radius", radii, _lost_mass(radii, sizes), sizes)

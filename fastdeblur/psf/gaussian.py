@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastdeblur._checks import names_memory_errors
 from fastdeblur.errors import InvalidArgument
 from fastdeblur.psf._common import (
     Float64Array,
@@ -21,6 +22,7 @@ from fastdeblur.psf._common import (
     finish,
     odd_size,
     parameter,
+    require_reach,
     window,
 )
 
@@ -28,6 +30,7 @@ from fastdeblur.psf._common import (
 TRUNCATE = 5.0
 
 
+@names_memory_errors
 def gaussian(
     sigma: npt.ArrayLike | tuple[npt.ArrayLike, ...],
     *,
@@ -93,6 +96,7 @@ def gaussian(
     sigmas = np.stack(columns * axes if len(columns) == 1 else columns, axis=1)
     if sizes is None:
         with np.errstate(over="ignore"):
+            require_reach(TRUNCATE * sigmas, sigma=sigmas)
             sizes = tuple(odd_size(TRUNCATE * sigmas[:, axis]) for axis in range(axes))
     else:
         check_lost("sigma", sigmas, _lost_mass(sigmas, sizes), sizes)
