@@ -21,6 +21,8 @@ PYBIND11_MODULE(FASTDEBLUR_MODULE, m) {
   bind_deconvolver_f32(m);
   bind_deconvolver_f64(m);
   fastdeblur::bind_psf(m);
+  fastdeblur::bind_psf_optics(m);
+  fastdeblur::bind_psf_paths(m);
   fastdeblur::bind_ndimage(m);
   fastdeblur::bind_restoration(m);
   fastdeblur::bind_signal(m);
