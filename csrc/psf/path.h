@@ -30,7 +30,6 @@ void walk(Point a, Point b, Visit visit) {
   const double dx = b.x - a.x, dy = b.y - a.y;
   double x_border = dx > 0 ? std::floor(a.x) + 1 : std::ceil(a.x) - 1;
   double y_border = dy > 0 ? std::floor(a.y) + 1 : std::ceil(a.y) - 1;
-  // Beyond the end, a comparison only: dividing by 0 gives infinity or, from 0 / 0, NaN, which is no
   // crossing.
   double t = 0;
   for (;;) {
@@ -41,7 +40,7 @@ void walk(Point a, Point b, Visit visit) {
       visit(std::floor(a.x + middle * dx), std::floor(a.y + middle * dy), t, end);
       t = end;
     }
-    if (end >= 1) return;
+    if (!(end < 1)) return;
     if (tx == end) x_border += dx > 0 ? 1 : -1;
     if (ty == end) y_border += dy > 0 ? 1 : -1;
   }

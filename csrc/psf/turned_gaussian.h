@@ -39,7 +39,7 @@ struct SmearProfiles {
 
 inline SmearProfiles smear_profiles(const TurnedGaussian& g, std::int64_t h, std::int64_t w) {
   SmearProfiles p;
-  const std::int64_t count = 2 * g.half + 1;
+  const std::int64_t count = g.half < 0 ? 0 : 2 * g.half + 1;
   p.columns.resize(static_cast<std::size_t>(count * w));
   p.rows.resize(static_cast<std::size_t>(count * h));
   constexpr double kRoot = 2.50662827463100050242;  // sqrt(2 pi)
