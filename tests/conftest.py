@@ -68,6 +68,12 @@ def native() -> str:
     return need("native")
 
 
+@pytest.fixture(params=["numpy", "native"], scope="session")
+def backend_of_psf(request: pytest.FixtureRequest) -> str:
+    """Each backend that PSF generators have and that works here."""
+    return need(request.param)
+
+
 @pytest.fixture(params=["float32", "float64"])
 def dtype(request: pytest.FixtureRequest) -> str:
     return str(request.param)

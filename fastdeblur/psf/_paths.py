@@ -32,7 +32,7 @@ def rasterise_pieces(
     a, d = start[piece] + offset, (end - start)[piece]
     cell = np.floor(a + ((t0 + t1) / 2)[:, None] * d)
     part = weight[piece] * (t1 - t0)
-    column, row = (cell + (w // 2, h // 2)).astype(np.int64).T
+    column, row = (cell + np.array([w // 2, h // 2])).astype(np.int64).T
     which = kernel[piece]
     if not square:
         out[...] = _gather(which, row, column, part, out.shape)

@@ -19,7 +19,6 @@ from fastdeblur.psf._common import (
     choose_native,
     finish,
     parameter,
-    scale_to_one,
 )
 from fastdeblur.psf._paths import rasterise_pieces
 from fastdeblur.psf.trajectory import SOURCES
@@ -120,7 +119,7 @@ def camera_shake(
         )
     else:
         _rasterise(generator, anxieties, exposures, count, extent, source, kernels)
-    scale_to_one("kernel", np.arange(len(kernels)), kernels, (side, side))
+    # Weights are shares of the path, all of which is in the frame: their sum is 1 already.
     return finish(kernels, batch, kind)
 
 
