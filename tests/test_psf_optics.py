@@ -46,7 +46,7 @@ def airy_profile(unit, obstruction):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize(
-    ("unit", "obstruction"), [(0.3, 0), (1.5, 0), (1.5, 0.3), (2.5, 0.9), (6, 0), (20, 0.2)]
+    ("unit", "obstruction"), [(0.3, 0), (1.5, 0), (1.5, 0.3), (2.5, 0.6), (6, 0), (20, 0.2)]
 )
 def test_airy_against_quadrature(backend_of_psf, unit, obstruction, dtype):
     kernel = psf.airy(
@@ -67,7 +67,7 @@ def test_airy_s_light_beyond_a_square_is_the_closed_form(backend_of_psf):
 
     with pytest.raises(psf._common.InvalidArgument, match=r"cuts off 0\.\d+ of 1 at \(wavelength,") as error:
         psf.airy(0.5, f_number=4, pixel_size=1, truncation=1e-6, shape=(15, 15), backend=backend_of_psf)
-    lost = float(str(error.value).split("cuts off ")[2].split(" of 1")[0])
+    lost = float(str(error.value).split("which cuts off ")[1].split(" of 1")[0])
     unit = math.pi / 2
     assert beyond(7.5 * math.sqrt(2) * unit) < lost < beyond(7.5 * unit)
 
@@ -96,7 +96,7 @@ def test_zernike_without_terms_is_airy(backend_of_psf):
 
 def test_zernike_against_a_polar_fourier_integral(backend_of_psf):
     """The pupil on rings instead of columns, the pixels on other nodes."""
-    terms, unit, e, size = {4: 0.1, 6: -0.08, 7: 0.15, 11: 0.07, 17: 0.03}, 1.3, 0.25, 7
+    terms, unit, e, size = {4: 0.1, 6: -0.08, 7: 0.15, 11: 0.07, 19: 0.03}, 1.3, 0.25, 7
     kernel = psf.zernike(
         terms, 1.0, f_number=1, pixel_size=unit / math.pi, obstruction=e, truncation=0.5, shape=(size, size),
         backend=backend_of_psf,
@@ -111,14 +111,14 @@ def test_zernike_against_a_polar_fourier_integral(backend_of_psf):
         + terms[6] * np.sqrt(6) * (x**2 - y**2)
         + terms[7] * np.sqrt(8) * (3 * r**2 - 2) * y
         + terms[11] * np.sqrt(5) * (6 * r**4 - 6 * r**2 + 1)
-        + terms[17] * np.sqrt(12) * (5 * r**5 - 4 * r**3) / r**3 * (3 * x**2 * y - y**3)
+        + terms[19] * np.sqrt(12) * (5 * r**5 - 4 * r**3) / r**3 * (3 * x**2 * y - y**3)
     )
     pupil = (np.exp(2j * np.pi * wave) * (radius * weight)[:, None]).ravel()
-    places, weights = np.polynomial.legendre.leggauss(5)
+    places, weights = np.polynomial.legendre.leggauss(9)
     at = np.add.outer(np.arange(size) - size // 2, places / 2).ravel()
     across, up = np.exp(-1j * unit * np.outer(at, x.ravel())), np.exp(1j * unit * np.outer(at, y.ravel()))
     light = np.abs((up * pupil) @ across.T) ** 2
-    oracle = np.einsum("yqxp,q,p->yx", light.reshape(size, 5, size, 5), weights, weights)
+    oracle = np.einsum("yqxp,q,p->yx", light.reshape(size, 9, size, 9), weights, weights)
     assert relative(kernel, oracle / oracle.sum()) <= 1e-6
 
 
@@ -158,7 +158,7 @@ def test_noll_s_polynomials():
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize(("fwhm", "beta"), [(0.6, 2.5), (3, 4.765), (5, 1.5), (2, 20)])
+@pytest.mark.parametrize(("fwhm", "beta"), [(0.6, 2.5), (3, 4.765), (3, 1.5), (2, 20)])
 def test_moffat_against_quadrature(backend_of_psf, fwhm, beta, dtype):
     kernel = psf.moffat(fwhm, beta, shape=(9, 9), truncation=0.5, dtype=dtype, backend=backend_of_psf)
     alpha = fwhm / (2 * math.sqrt(2 ** (1 / beta) - 1))
@@ -168,7 +168,7 @@ def test_moffat_against_quadrature(backend_of_psf, fwhm, beta, dtype):
     assert relative(kernel, same) <= 1e-6
 
 
-@given(fwhm=st.floats(0.05, 8), beta=st.floats(1.2, 30))
+@given(fwhm=st.floats(0.05, 8), beta=st.floats(1.6, 30))
 @few
 def test_moffat_is_a_psf_with_all_eight_symmetries(backend_of_psf, fwhm, beta):
     kernel = psf.moffat(
@@ -190,7 +190,7 @@ def test_kolmogorov_against_its_transfer_function(backend_of_psf, dtype):
     def profile(r):
         values, where = np.unique(np.round(r, 12), return_inverse=True)
         transfer = [
-            quad(lambda f, v=v: math.exp(-3.441880864 * f ** (5 / 3)) * j0(2 * math.pi * f * v / scale) * f, 0, 4.5,
+            quad(lambda f, v=v: math.exp(-kolmogorov.STRUCTURE * f ** (5 / 3)) * j0(2 * math.pi * f * v / scale) * f, 0, 4.5,
                  epsabs=1e-11, limit=400)[0] for v in values
         ]  # fmt: skip
         return np.array(transfer)[where].reshape(r.shape)
@@ -263,6 +263,6 @@ def test_batches_backends_and_threads(native, name):
     single = CALLS[name](backend="native", dtype=np.float32)
     assert single.dtype == np.float32
     assert np.abs(single - kernels).max() <= 2e-7
-    even = CALLS[name](backend="native", shape=(18, 21)) if name != "zernike" else None
+    even = CALLS[name](backend="native", shape=(22, 25)) if name != "zernike" else None
     if even is not None:
         assert np.allclose(even[..., 1:, :], even[..., :0:-1, ::-1], rtol=0, atol=1e-15)

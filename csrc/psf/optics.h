@@ -47,9 +47,9 @@ inline void rasterise_polygons(const double* radii, const double* rotations, std
 
 inline void rasterise_turned(const TurnedGaussian& gaussian, std::int64_t h, std::int64_t w, double* out,
                              int n_threads) {
-  const SmearProfiles profiles = smear_profiles(gaussian, h, w);
+  const std::vector<double> columns = column_shares(gaussian, w);
   parallel_for(h, n_threads,
-               [&](std::int64_t y) { rasterise_turned_row(gaussian, profiles, y, h, w, out + y * w); });
+               [&](std::int64_t y) { rasterise_turned_row(gaussian, columns, y, h, w, out + y * w); });
 }
 
 // `phase`: radians by which a wave from the pupil's rim turns from one pixel to the next.

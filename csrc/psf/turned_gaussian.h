@@ -32,34 +32,28 @@ struct TurnedGaussian {
   std::int64_t half;  // nodes on either side of 0; < 0: the kernel is a line
 };
 
-// Shares of all columns and rows at the places t = step k, k = -half..half.
-struct SmearProfiles {
-  std::vector<double> columns, rows;  // [k][w], [k][h], the latter with the places' weights
-};
-
-inline SmearProfiles smear_profiles(const TurnedGaussian& g, std::int64_t h, std::int64_t w) {
-  SmearProfiles p;
-  const std::int64_t count = g.half < 0 ? 0 : 2 * g.half + 1;
-  p.columns.resize(static_cast<std::size_t>(count * w));
-  p.rows.resize(static_cast<std::size_t>(count * h));
-  constexpr double kRoot = 2.50662827463100050242;  // sqrt(2 pi)
-  for (std::int64_t k = 0; k < count; ++k) {
-    const double t = g.step * static_cast<double>(k - g.half), z = t / g.smear;
-    const double weight = g.step / (kRoot * g.smear) * std::exp(-0.5 * z * z);
-    const auto shares = [&](double mean, std::int64_t n, double scale, double* out) {
-      for (std::int64_t i = 0; i < n; ++i) {
-        const auto centre = static_cast<double>(i - n / 2);
-        out[i] = scale * normal_share(centre - 0.5, centre + 0.5, mean, g.narrow);
-      }
-    };
-    shares(t * g.across, w, 1.0, p.columns.data() + k * w);
-    shares(t * g.down, h, weight, p.rows.data() + k * h);
-  }
-  return p;
+// Share of the pixel at `centre` on an axis, the round Gaussian being at k times `step`.
+inline double pixel_share(const TurnedGaussian& g, std::int64_t centre, double step, std::int64_t k) {
+  const auto c = static_cast<double>(centre);
+  return normal_share(c - 0.5, c + 0.5, step * static_cast<double>(k), g.narrow);
 }
 
-inline double rasterise_turned_row(const TurnedGaussian& g, const SmearProfiles& p, std::int64_t y,
-                                   std::int64_t h, std::int64_t w, double* out) {
+// Shares of all columns at the places t = step k, k = -half..half, [k][w]; empty where that would be large,
+// which it is for a narrow Gaussian, of which each place meets few columns.
+inline std::vector<double> column_shares(const TurnedGaussian& g, std::int64_t w) {
+  constexpr std::int64_t kMost = 1 << 22;
+  std::vector<double> columns;
+  if (g.half < 0 || (2 * g.half + 1) > kMost / w) return columns;
+  columns.resize(static_cast<std::size_t>((2 * g.half + 1) * w));
+  for (std::int64_t k = -g.half; k <= g.half; ++k) {
+    double* out = columns.data() + (k + g.half) * w;
+    for (std::int64_t x = 0; x < w; ++x) out[x] = pixel_share(g, x - w / 2, g.across * g.step, k);
+  }
+  return columns;
+}
+
+inline double rasterise_turned_row(const TurnedGaussian& g, const std::vector<double>& columns,
+                                   std::int64_t y, std::int64_t h, std::int64_t w, double* out) {
   std::fill(out, out + w, 0.0);
   double sum = 0.0;
   if (g.half < 0) {  // a line: the smear's share between where the line enters and leaves the pixel
@@ -72,11 +66,24 @@ inline double rasterise_turned_row(const TurnedGaussian& g, const SmearProfiles&
     }
     return sum;
   }
-  for (std::int64_t k = 0; k < 2 * g.half + 1; ++k) {
-    const double share = p.rows[static_cast<std::size_t>(k * h + y)];
-    if (share == 0.0) continue;
-    const double* columns = p.columns.data() + k * w;
-    for (std::int64_t x = 0; x < w; ++x) out[x] += share * columns[x];
+  constexpr double kRoot = 2.50662827463100050242;  // sqrt(2 pi)
+  const double reach = 0.5 + 9 * g.narrow;
+  for (std::int64_t k = -g.half; k <= g.half; ++k) {
+    const double t = g.step * static_cast<double>(k), z = t / g.smear;
+    if (std::fabs(t * g.down - static_cast<double>(y - h / 2)) > reach) continue;
+    const double share =
+        g.step / (kRoot * g.smear) * std::exp(-0.5 * z * z) * pixel_share(g, y - h / 2, g.down * g.step, k);
+    if (!columns.empty()) {
+      const double* column = columns.data() + (k + g.half) * w;
+      for (std::int64_t x = 0; x < w; ++x) out[x] += share * column[x];
+      continue;
+    }
+    const double middle = t * g.across + static_cast<double>(w / 2);
+    const auto first = static_cast<std::int64_t>(std::max(std::ceil(middle - reach), 0.0));
+    const auto last = static_cast<std::int64_t>(
+        std::min(std::max(std::floor(middle + reach), -1.0), static_cast<double>(w - 1)));
+    for (std::int64_t x = first; x <= last; ++x)
+      out[x] += share * pixel_share(g, x - w / 2, g.across * g.step, k);
   }
   for (std::int64_t x = 0; x < w; ++x) sum += out[x];
   return sum;

@@ -14,7 +14,7 @@ import numpy as np
 from fastdeblur.psf._common import Float64Array
 
 # Below this ratio of the widths the smaller one counts as 0: it moves less than this share of the light.
-_THINNEST = 1e-4
+_THINNEST = 1e-3
 
 
 class Turned(NamedTuple):
@@ -53,13 +53,16 @@ def extents(
 def rasterise(t: Turned, sizes: tuple[int, ...]) -> Float64Array:
     if t.half < 0:
         return _line(t, sizes)
-    places = t.step * np.arange(-t.half, t.half + 1)
-    weights = t.step / (math.sqrt(2 * math.pi) * t.smear) * np.exp(-0.5 * (places / t.smear) ** 2)
-    rows, columns = (
-        _shares(np.arange(n) - n // 2, direction * places[:, None], t.narrow)
-        for n, direction in zip(sizes, (t.down, t.across), strict=True)
-    )
-    kernel: Float64Array = (rows * weights[:, None]).T @ columns
+    kernel = np.zeros(sizes)
+    group = 4096  # bounds the memory
+    for first in range(-t.half, t.half + 1, group):
+        places = t.step * np.arange(first, min(first + group, t.half + 1))
+        weights = t.step / (math.sqrt(2 * math.pi) * t.smear) * np.exp(-0.5 * (places / t.smear) ** 2)
+        rows, columns = (
+            _shares(np.arange(n) - n // 2, direction * places[:, None], t.narrow)
+            for n, direction in zip(sizes, (t.down, t.across), strict=True)
+        )
+        kernel += (rows * weights[:, None]).T @ columns
     return kernel
 
 
