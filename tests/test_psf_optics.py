@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fastdeblur import psf
 from fastdeblur.psf import _noll
+from fastdeblur.psf._quadrature import gauss_legendre
 
 kolmogorov = importlib.import_module("fastdeblur.psf.kolmogorov")  # the package's name is the function's
 
@@ -140,6 +141,14 @@ def test_zernike_s_default_shape_is_the_smallest(backend_of_psf):
     assert psf.zernike({4: 0.3}, 0.5, truncation=0.05, shape=kernel.shape, **kwargs).shape == kernel.shape
     with pytest.raises(psf._common.InvalidArgument, match=r"^shape: expected to cut off at most 5%"):
         psf.zernike({4: 0.3}, 0.5, truncation=0.05, shape=inner, **kwargs)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 20, 71, 300])
+def test_gauss_legendre_nodes_are_numpy_s(count):
+    places, weights = gauss_legendre(count)
+    expected = np.polynomial.legendre.leggauss(count)
+    assert np.abs(places - expected[0]).max() <= 1e-14
+    assert np.abs(weights - expected[1]).max() <= 1e-13
 
 
 def test_noll_s_polynomials():

@@ -19,11 +19,11 @@ def flat(kernel: NDArray[Any]) -> NDArray[Any]:
     return kernel
 
 
-def grey(kernel: NDArray[Any], dtype: type[np.generic], zoom: int = 1) -> NDArray[Any]:
-    """Values from 0 to the dtype's largest, which the kernel's largest becomes; each pixel zoom x zoom times."""
-    top = np.iinfo(dtype).max
-    scaled = np.rint(np.maximum(kernel, 0.0) / kernel.max() * top).astype(dtype)
-    return scaled.repeat(zoom, axis=0).repeat(zoom, axis=1) if zoom > 1 else scaled
+def grey(kernel: NDArray[Any], bits: int, zoom: int = 1) -> NDArray[Any]:
+    """Values from 0 to the largest of 8 or 16 bits, which the kernel's largest becomes; each pixel zoom x zoom times."""
+    light = np.rint(np.maximum(kernel, 0.0) / kernel.max() * (2**bits - 1))
+    scaled: NDArray[Any] = light.astype(np.uint8 if bits == 8 else np.uint16)
+    return scaled.repeat(zoom, axis=0).repeat(zoom, axis=1)
 
 
 def in_terminal(kernel: NDArray[Any], width: int, colours: bool) -> str:

@@ -91,7 +91,7 @@ def _write(kernel: NDArray[Any], out: Path, bits: int, zoom: int, overwrite: boo
             raise WorkError(f"{out}: cannot be written: {error.strerror or error}") from error
         return
     if suffix == ".png":
-        values = draw.grey(draw.flat(kernel), np.uint8 if bits == 8 else np.uint16, zoom)
+        values = draw.grey(draw.flat(kernel), bits, zoom)
     else:
         values = kernel.astype(np.float32)
         values = values[None] if values.ndim == 1 else values

@@ -9,6 +9,7 @@ import numpy as np
 from fastdeblur.errors import InvalidArgument
 from fastdeblur.psf._bessel import j0_j1
 from fastdeblur.psf._common import Float64Array, parameter
+from fastdeblur.psf._quadrature import gauss_legendre
 from fastdeblur.psf._radial import Table, positive
 
 # A pixel of more than 318 wavelengths times f-numbers: no diffraction is left to see.
@@ -82,7 +83,7 @@ def airy_table(obstruction: float, farthest: float) -> Table:
     light = j0**2 + j1**2
     e = obstruction
     if e > 0:
-        places, weights = np.polynomial.legendre.leggauss(4)
+        places, weights = gauss_legendre(4)
         piece = np.zeros(count - 1)
         for place, weight in zip(places.tolist(), weights.tolist(), strict=True):
             t: Float64Array = v[:-1] + _STEP * (1 + place) / 2

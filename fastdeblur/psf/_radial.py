@@ -16,6 +16,7 @@ import numpy as np
 
 from fastdeblur.errors import InvalidArgument
 from fastdeblur.psf._common import Float64Array, parameter
+from fastdeblur.psf._quadrature import gauss_legendre
 
 Tail = Callable[[Float64Array], Float64Array]
 
@@ -37,7 +38,7 @@ def check_truncation(value: Any) -> float:
 
 def nodes(count: int) -> tuple[Float64Array, Float64Array]:
     """Gauss-Legendre nodes in a pixel, [-1/2, 1/2], and weights of sum 1."""
-    places, weights = np.polynomial.legendre.leggauss(count)
+    places, weights = gauss_legendre(count)
     return places / 2, weights / 2
 
 

@@ -22,6 +22,7 @@ from fastdeblur.psf._common import (
     odd_size,
     scale_to_one,
 )
+from fastdeblur.psf._quadrature import gauss_legendre
 from fastdeblur.psf._radial import SMOOTH_NODES, Table, check_truncation, nodes, positive, rasterise
 
 # 3.4419: half of Fried's 6.88, the structure function's constant.
@@ -129,7 +130,7 @@ def light_beyond() -> Table:
 
 def _by_quadrature(rho: Float64Array) -> Float64Array:
     """1 - 2 pi rho int exp(-c f^(5/3)) J1(2 pi rho f) df, with f = t^3, which makes it smooth at 0."""
-    places, weights = np.polynomial.legendre.leggauss(700)
+    places, weights = gauss_legendre(700)
     end = (42 / STRUCTURE) ** (1 / 5)
     t, dt = end / 2 * (1 + places), end / 2 * weights
     transfer = np.exp(-STRUCTURE * t**5) * 3 * t**2 * dt

@@ -23,6 +23,7 @@ from fastdeblur.psf._common import (
     scale_to_one,
 )
 from fastdeblur.psf._noll import check_coefficients, polynomial
+from fastdeblur.psf._quadrature import gauss_legendre
 from fastdeblur.psf._radial import check_truncation, nodes
 
 # More radians than this from rim to rim would take more nodes than a call should.
@@ -191,8 +192,8 @@ class _Pupil:
         x = r sin(t) and y = r cos(t) s make the disk the rectangle |t| < pi/2, |s| < 1 with r^2 cos(t)^2 dt ds: a smooth
         integrand, for which Gauss-Legendre nodes converge exponentially.
         """
-        t, dt = np.polynomial.legendre.leggauss(24 + int(0.55 * math.pi / 2 * turns))
-        s, ds = np.polynomial.legendre.leggauss(24 + int(0.55 * turns))
+        t, dt = gauss_legendre(24 + int(0.55 * math.pi / 2 * turns))
+        s, ds = gauss_legendre(24 + int(0.55 * turns))
         xs, ys, amplitudes = [], [], []
         for radius, sign in ((1.0, 1.0), (self.obstruction, -1.0)):
             if radius == 0:
