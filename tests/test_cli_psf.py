@@ -149,20 +149,20 @@ def test_draws_in_the_terminal(place):
     result = run("defocus:3", "--draw")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert lines[3] == "@" * 14
+    assert lines[3] == "**" + "@" * 10 + "**"
     assert lines[7].startswith("defocus:3: 7x7, sum 1")
 
 
 def test_drawings():
     kernel = psf.gaussian(2.0)
-    plain = draw.in_terminal(kernel, 80, colours=False).splitlines()
+    plain = draw.in_terminal(kernel, 80, colours=False).split("\n")
     assert len(plain) == 21
     assert plain[10][20:22] == "@@"
     coloured = draw.in_terminal(kernel, 80, colours=True).splitlines()
     assert len(coloured) == 11
     assert "48;5;255" in coloured[5] or "38;5;255" in coloured[5]
     assert all(line.endswith("\x1b[0m") for line in coloured)
-    narrow = draw.in_terminal(kernel, 10, colours=False).splitlines()
+    narrow = draw.in_terminal(kernel, 10, colours=False).split("\n")
     assert len(narrow) == 5
     assert max(map(len, narrow)) == 10
 

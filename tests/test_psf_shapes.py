@@ -45,7 +45,9 @@ def test_a_thin_gaussian_is_a_line(backend_of_psf):
     np.add.at(sampled, (rows[inside], columns[inside]), weight[inside])
     assert np.abs(line - sampled / sampled.sum()).max() <= 1e-5
     thin = psf.gaussian((3.1e-3, 3), angle=30, shape=line.shape)
-    assert np.linalg.norm(thin - line) <= 1e-3 * np.linalg.norm(line)
+    assert np.linalg.norm(thin - line) <= 1e-5 * np.linalg.norm(line)
+    long = [psf.gaussian((narrow, 40), angle=33.3, shape=(301, 351)) for narrow in (0.004, 0.00401)]
+    assert np.linalg.norm(long[0] - long[1]) <= 1e-3 * np.linalg.norm(long[0])
 
 
 def test_a_turn_along_the_axes_is_no_turn(backend_of_psf):
@@ -126,7 +128,7 @@ def test_polygons_are_psfs_that_both_backends_agree_on(native, radius, blades, r
     assert abs(one.sum() - 1) <= 1e-12
     h, w = one.shape
     centroid = np.array([one.sum(0) @ (np.arange(w) - w // 2), one.sum(1) @ (np.arange(h) - h // 2)])
-    assert np.abs(centroid).max() <= (1e-9 if blades % 2 == 0 else 0.06)
+    assert np.abs(centroid).max() <= (1e-9 if blades % 2 == 0 else 0.12)
     if radius <= 0.5:
         assert np.array_equal(one, [[1.0]])
     turned = psf.defocus(radius, blades=blades, rotation=rotation + 360 / blades, shape=one.shape)

@@ -3,6 +3,7 @@
 
 #include <pybind11/numpy.h>
 
+#include <cstdint>
 #include <initializer_list>
 #include <stdexcept>
 #include <string>

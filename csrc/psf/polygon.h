@@ -2,7 +2,6 @@
 // squares, by clipping (Sutherland and Hodgman 1974, doi:10.1145/360767.360802).
 #pragma once
 
-#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>

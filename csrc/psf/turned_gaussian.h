@@ -68,9 +68,17 @@ inline double rasterise_turned_row(const TurnedGaussian& g, const std::vector<do
   }
   constexpr double kRoot = 2.50662827463100050242;  // sqrt(2 pi)
   const double reach = 0.5 + 9 * g.narrow;
-  for (std::int64_t k = -g.half; k <= g.half; ++k) {
-    const double t = g.step * static_cast<double>(k), z = t / g.smear;
-    if (std::fabs(t * g.down - static_cast<double>(y - h / 2)) > reach) continue;
+  // The places from which the row is within reach.
+  const double row = static_cast<double>(y - h / 2), per_place = g.step * g.down;
+  double low = -static_cast<double>(g.half), high = static_cast<double>(g.half);
+  if (per_place != 0.0) {
+    const double a = (row - reach) / per_place, b = (row + reach) / per_place;
+    low = std::max(low, std::ceil(std::min(a, b)));
+    high = std::min(high, std::floor(std::max(a, b)));
+  }
+  for (double place = low; place <= high; ++place) {
+    const auto k = static_cast<std::int64_t>(place);
+    const double t = g.step * place, z = t / g.smear;
     const double share =
         g.step / (kRoot * g.smear) * std::exp(-0.5 * z * z) * pixel_share(g, y - h / 2, g.down * g.step, k);
     if (!columns.empty()) {

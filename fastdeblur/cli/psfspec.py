@@ -51,7 +51,7 @@ def _zernike(wavelength: float, **options: Any) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class Form:
-    """How the values of a kind are passed on: the first ones by position, then `name=value`."""
+    """How the values of a kind are read: the first ones by position, then `name=value`."""
 
     make: Generator
     usage: str
@@ -144,6 +144,9 @@ def _one(spec: str, ndim: int, argument: str) -> NDArray[Any]:
     values, options = _values(spec, form, rest, argument)
     if form.takes_ndim:
         options["ndim"] = ndim
+    if not form.any_number:
+        options |= zip(form.positional, values, strict=False)
+        values = []
     try:
         return form.make(*values, **options)
     except (UsageError, FastdeblurError) as error:

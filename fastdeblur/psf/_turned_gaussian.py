@@ -13,8 +13,9 @@ import numpy as np
 
 from fastdeblur.psf._common import Float64Array
 
-# Below this ratio of the widths the smaller one counts as 0: it moves less than this share of the light.
-_THINNEST = 1e-3
+# Below both, in pixels and as a share of the larger width, the smaller one counts as 0: that moves less than 1e-3 of the
+# light.
+_THINNEST, _THINNEST_RATIO = 0.004, 1e-3
 
 
 class Turned(NamedTuple):
@@ -35,7 +36,7 @@ def prepare(sigma_y: float, sigma_x: float, angle: float) -> Turned:
     wide, narrow = max(sigma_y, sigma_x), min(sigma_y, sigma_x)
     across, down = math.cos(math.radians(degrees)), -math.sin(math.radians(degrees))
     smear = math.sqrt((wide - narrow) * (wide + narrow))
-    if narrow <= _THINNEST * wide:
+    if narrow <= min(_THINNEST, _THINNEST_RATIO * wide):
         return Turned(0.0, wide, across, down, 1.0, -1)
     # The integrand's spectrum falls as exp(-(s w)^2 / 2), s = narrow smear / wide: at 2 pi / step it is below 1e-17.
     step = 2 * math.pi / 8.8 * narrow * smear / wide

@@ -24,8 +24,8 @@ def combine(
     ----------
     psfs : one PSF or more, each with a positive sum, its origin at ``shape // 2``, even sizes included. All have the
         same axes; with ndim, leading axes are batches, which broadcast.
-    ndim : number of spatial axes, 1 to 3, the last ones. Default: all axes of the PSF that has the fewest are
-        spatial, and no other PSF may have more.
+    ndim : number of spatial axes, 1 to 3, the last ones. Default: all of
+        them.
     dtype : float64 or float32 (computed in float64, then rounded).
 
     Returns

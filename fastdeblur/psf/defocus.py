@@ -65,7 +65,7 @@ def defocus(
     -------
     Array of shape ``batch + (h, w)``, >= 0, each kernel with sum 1 and origin at ``shape // 2``, on which the disk
     or polygon is centred. So is the kernel of a disk or an even number of blades; with an odd number, the rounding to
-    pixels moves its centroid by some hundredths of a pixel.
+    pixels moves its centroid by up to 0.01 pixels, or 0.1 for radii below 1.
 
     Raises
     ------

@@ -60,7 +60,7 @@ def gaussian(
         A tuple is never a batch, and a list or array is never one sigma for each axis.
     angle : degrees by which the kernel is turned, counter-clockwise from the x axis with rows running downwards: the
         direction of sigma_x. Only in 2-D, with a tuple; may be an array. The smaller sigma counts as 0 where it is less
-        than 1e-3 of the larger.
+        than 0.004 pixels and less than 1e-3 of the larger.
     shape : size in pixels, one entry for each axis. Default: odd, and just large enough to reach 5 sigma,
         beyond which lies 5.7e-7 of the mass of each axis; for a batch, the largest such shape. A smaller
         shape may cut off up to 1 % of the mass.
