@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -104,12 +105,16 @@ def camera_shake(
         if values.max() > 1 or values.min() <= low:
             bad = values[(values > 1) | (values <= low)].flat[0]
             raise InvalidArgument(f"{name}: expected values in {'(' if low == 0 else '['}0, 1], got {bad}")
-    number = np.zeros(()) if n is None else np.zeros(as_count(n, "n", minimum=1))
-    batch, (_, exposures, anxieties) = broadcast(n=number, exposure=exposures, anxiety=anxieties)
+    # A view: the memory for so many kernels is asked for before that for their parameters.
+    number = np.broadcast_to(np.zeros(()), () if n is None else (as_count(n, "n", minimum=1),))
     generator = _generator(seed)
     core, threads = choose_native(backend, n_threads)
 
-    kernels = allocate(batch, (side, side), kind)
+    with contextlib.suppress(ValueError):  # named by broadcast()
+        kernels = allocate(
+            np.broadcast_shapes(number.shape, exposures.shape, anxieties.shape), (side, side), kind
+        )
+    batch, (_, exposures, anxieties) = broadcast(n=number, exposure=exposures, anxiety=anxieties)
     if core is not None:
         state = generator.state["state"]
         words = [(value >> 64, value & (2**64 - 1)) for value in (state["state"], state["inc"])]
