@@ -254,7 +254,7 @@ def test_a_format_that_cannot_hold_the_picture_is_refused(place, name, pixels, o
         ("gaussian:1,2,3", "expected one sigma or 2 (one per axis)"),
         ("gaussian:-1", "sigma: "),
         ("defocus:1,2", "expected defocus:RADIUS"),
-        ("defocus:x", "expected defocus:RADIUS with numbers"),
+        ("defocus:x", "expected defocus:RADIUS[,blades=,rotation=] with numbers"),
         ("blur:4", "there is no file 'blur:4'"),
         ("none.npy", "there is no file 'none.npy'"),
         ("bad.npy", "cannot be read as a .npy file"),

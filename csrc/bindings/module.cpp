@@ -21,6 +21,8 @@ PYBIND11_MODULE(FASTDEBLUR_MODULE, m) {
   fastdeblur::bind_deconvolver(m);
   fastdeblur::bind_psf(m);
   fastdeblur::bind_psf_microscopy(m);
+  fastdeblur::bind_psf_optics(m);
+  fastdeblur::bind_psf_paths(m);
   fastdeblur::bind_ndimage(m);
   fastdeblur::bind_restoration(m);
   fastdeblur::bind_signal(m);

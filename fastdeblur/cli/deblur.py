@@ -68,7 +68,8 @@ def deblur(
         typer.Option(
             metavar="SPEC",
             help="The blur: motion:LENGTH[,ANGLE] (pixels; degrees, counter-clockwise from the x axis), "
-            "gaussian:SIGMA or gaussian:SIGMA,SIGMA (per axis, rows first), defocus:RADIUS, or a file "
+            "gaussian:SIGMA or gaussian:SIGMA,SIGMA (per axis, rows first), defocus:RADIUS, any other that "
+            "`fastdeblur psf --help` lists, several joined by +, or a file "
             "(.npy, .png, .jpg, .tif; values as they are, origin at shape // 2, any positive sum).",
         ),
     ],

@@ -256,7 +256,10 @@ def _metadata(tif: Any, first: _PageTags) -> Metadata:
 def _made(picture: Picture) -> _PageTags:
     """Tags for a picture that was not a TIFF."""
     page, metadata = picture.pages[0], picture.metadata
-    tags = _PageTags(photometric=2 if page.colours == 3 else 1, compression="adobe_deflate", predictor=2)
+    predictor = 3 if page.pixels.dtype.kind == "f" else 2
+    tags = _PageTags(
+        photometric=2 if page.colours == 3 else 1, compression="adobe_deflate", predictor=predictor
+    )
     tags.extrasamples = () if page.alpha is None else (2,)
     tags.icc = metadata.icc
     if metadata.dpi:

@@ -126,15 +126,35 @@ def window(size: int) -> tuple[float, float]:
     return -(size // 2) - 0.5, size - size // 2 - 0.5
 
 
-def check_lost(name: str, values: Float64Array, lost: Float64Array, shape: tuple[int, ...]) -> None:
-    """Refuse a frame that cuts off more than `MAX_LOST_MASS` of any kernel."""
+def check_lost(
+    name: str,
+    values: npt.NDArray[Any],
+    lost: Float64Array,
+    shape: tuple[int, ...],
+    limit: float = MAX_LOST_MASS,
+) -> None:
+    """Refuse a frame that cuts off more than ``limit`` of any kernel."""
     worst = int(np.argmax(lost))
-    if lost[worst] > MAX_LOST_MASS:
+    if lost[worst] > limit:
         value = np.array2string(values[worst], separator=", ")
         raise InvalidArgument(
-            f"shape: expected to cut off at most {MAX_LOST_MASS:.0%} of the kernel, got {shape}, "
+            f"shape: expected to cut off at most {100 * limit:g}% of the kernel, got {shape}, "
             f"which cuts off {lost[worst]:.3g} of 1 at {name} = {value}"
         )
+
+
+def scale_to_one(
+    name: str,
+    values: npt.NDArray[Any],
+    kernels: Float64Array,
+    shape: tuple[int, ...],
+    limit: float = MAX_LOST_MASS,
+) -> None:
+    """Scale (n, *shape) kernels to sum 1 in place, or refuse a frame in which they miss more than ``limit`` of it."""
+    axes = tuple(range(1, kernels.ndim))
+    sums = kernels.sum(axis=axes, keepdims=True)
+    check_lost(name, values, 1 - sums.reshape(-1), shape, limit)
+    kernels /= sums
 
 
 def choose_native(backend: Any, n_threads: Any) -> tuple[Any, int]:
