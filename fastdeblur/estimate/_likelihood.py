@@ -64,6 +64,18 @@ class SpectrumFit:
         residual, _, share, _ = self._evaluate(transfer, theta[None])
         return residual[0], share[0]
 
+    def cost_of_noise(self) -> float:
+        """The cost, in nats, of there being nothing but white noise."""
+        level = float(np.median(self._y))
+        deviation = np.sqrt(self._chance)
+        for _ in range(5):
+            z = np.abs(self._y - level) / deviation
+            weight = np.minimum(1, _BOUND / np.maximum(z, 1e-6)) / self._chance
+            level = float(np.sum(weight * self._y) / np.sum(weight))
+        z = np.abs(self._y - level) / deviation
+        robust = np.where(z < _BOUND, 0.5 * z * z, _BOUND * z - 0.5 * _BOUND**2) + np.log(deviation)
+        return float(robust.sum(dtype=np.float64))
+
     def cost(self, transfer: FloatArray, theta: Float64Array) -> Float64Array:
         """Negative log posterior, in nats, up to a constant of the image."""
         _, variance, _, z = self._evaluate(transfer, theta)
