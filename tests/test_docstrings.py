@@ -8,7 +8,7 @@ import re
 import pytest
 
 import fastdeblur
-from fastdeblur import psf
+from fastdeblur import estimate, psf
 
 FUNCTIONS = {
     "wiener": fastdeblur.wiener,
@@ -17,6 +17,11 @@ FUNCTIONS = {
     "psf.gaussian": psf.gaussian,
     "psf.motion": psf.motion,
     "psf.defocus": psf.defocus,
+    "estimate.noise": estimate.noise,
+    "estimate.motion": estimate.motion,
+    "estimate.defocus": estimate.defocus,
+    "estimate.gaussian": estimate.gaussian,
+    "estimate.kind": estimate.kind,
 }
 CALLABLES = {**FUNCTIONS, "Deconvolver": fastdeblur.Deconvolver}
 METHODS = {"wiener": fastdeblur.wiener, "richardson_lucy": fastdeblur.richardson_lucy}

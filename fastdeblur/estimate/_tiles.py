@@ -56,7 +56,7 @@ def _grids(shape: tuple[int, ...]) -> list[tuple[str, Transfer, list[Float64Arra
     lengths = np.geomspace(3.0, side / 5, 18)
     motions = [np.stack([np.full_like(angles, length), angles], 1) for length in lengths]
     radii = np.geomspace(1.4, side / 8, 24)[:, None]
-    sigmas = np.geomspace(0.65, side / 24, 16)
+    sigmas = np.geomspace(0.8, side / 24, 16)
     return [
         ("motion", _families.TRANSFER["motion"], motions),
         ("defocus", _families.TRANSFER["defocus"], [radii]),
