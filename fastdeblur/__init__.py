@@ -9,13 +9,18 @@ Images are in linear light, arrays of any real dtype; nothing is rescaled or cli
 are named after; ``patch`` and ``unpatch`` let existing code run on them without a change.
 """
 
-from fastdeblur import errors, estimate, psf
+from typing import TYPE_CHECKING, Any
+
+from fastdeblur import errors, psf
 from fastdeblur._dropin.patching import patch, unpatch
 from fastdeblur._version import __version__
 from fastdeblur.errors import DeviceError, InvalidArgument, MaskWarning, OutOfMemory, PSFWarning, Unsupported
 from fastdeblur.methods.richardson_lucy import Iteration, richardson_lucy
 from fastdeblur.methods.wiener import wiener
 from fastdeblur.plan import Deconvolver, estimate_memory
+
+if TYPE_CHECKING:
+    from fastdeblur import estimate
 
 __all__ = [
     "Deconvolver",
@@ -36,3 +41,12 @@ __all__ = [
     "unpatch",
     "wiener",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The estimators are loaded when first asked for: most programs do without."""
+    if name == "estimate":
+        import fastdeblur.estimate
+
+        return fastdeblur.estimate
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
