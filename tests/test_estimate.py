@@ -14,6 +14,7 @@ import fastdeblur
 from fastdeblur import estimate, psf
 from fastdeblur.errors import InvalidArgument
 from fastdeblur.estimate import _transfer
+from fastdeblur.estimate._likelihood import SpectrumFit
 from fastdeblur.estimate._periodogram import periodogram, smooth_size
 
 SPECTRAL = (estimate.motion, estimate.defocus, estimate.gaussian, estimate.kind)
@@ -361,6 +362,17 @@ def test_tiles_of_a_large_frame_make_one_spectrum():
     noise = np.random.default_rng(4).standard_normal((1500, 1100)).astype(np.float32)
     cells = periodogram(noise, None, (64,))[0]
     assert cells.power.mean() == pytest.approx(1, rel=0.02)
+
+
+def test_a_fit_without_any_signal_goes_on():
+    noise = np.random.default_rng(4).standard_normal((100, 120)).astype(np.float32)
+    fit = SpectrumFit(periodogram(noise, None, (64,))[0])
+    transfer = np.full((2, fit.cells.fx.size), 1e-12, np.float32)
+    theta = fit.start(transfer)
+    theta[:, 0] = -200
+    cost, theta = fit.fit(transfer, theta)
+    assert np.isfinite(cost).all()
+    assert np.exp(theta[:, -1]) == pytest.approx([1, 1], rel=0.05)
 
 
 def test_smooth_sizes():

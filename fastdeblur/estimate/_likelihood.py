@@ -18,6 +18,7 @@ _SPREAD = 0.12  # variance of ln A about the fit
 _BOUND = 2.0  # Huber's, in deviations
 _NOISE_PRECISION = 0.25  # of ln N about the floor of the spectrum
 _LONGEST_STEP = 2.0
+_DAMPING = 1e-4
 
 
 class SpectrumFit:
@@ -103,7 +104,9 @@ class SpectrumFit:
         gradient[:, :size] = (by_share * residual) @ X
         gradient[:, size] = np.einsum("cm,cm->c", by_noise, residual)
         gradient -= (theta - self._mean) @ self._precision
-        change = np.linalg.solve(information + self._precision, gradient[..., None])[..., 0]
+        # Where there is nothing but noise, the contrast has neither data nor a prior.
+        information += self._precision + _DAMPING * np.eye(size + 1)
+        change = np.linalg.solve(information, gradient[..., None])[..., 0]
         result: Float64Array = theta + np.clip(change, -_LONGEST_STEP, _LONGEST_STEP)
         return result
 
