@@ -1,11 +1,15 @@
 """fastdeblur: undo blur in images, fast.
 
 Functions: ``wiener``, ``richardson_lucy``; for streams of frames ``Deconvolver``; ``estimate_memory`` says beforehand what a call
-takes; ``psf`` makes point-spread functions. Images are in linear light, arrays of any real dtype; nothing is rescaled or clipped.
+takes; ``psf`` makes point-spread functions, ``estimate`` tells from a photo what blurred it.
+
+Images are in linear light, arrays of any real dtype; nothing is rescaled or clipped.
 
 ``fastdeblur.scipy.signal``, ``fastdeblur.scipy.ndimage`` and ``fastdeblur.skimage.restoration`` stand in for the modules that they
 are named after; ``patch`` and ``unpatch`` let existing code run on them without a change.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from fastdeblur import errors, psf
 from fastdeblur._dropin.patching import patch, unpatch
@@ -14,6 +18,9 @@ from fastdeblur.errors import DeviceError, InvalidArgument, MaskWarning, OutOfMe
 from fastdeblur.methods.richardson_lucy import Iteration, richardson_lucy
 from fastdeblur.methods.wiener import wiener
 from fastdeblur.plan import Deconvolver, estimate_memory
+
+if TYPE_CHECKING:
+    from fastdeblur import estimate
 
 __all__ = [
     "Deconvolver",
@@ -26,6 +33,7 @@ __all__ = [
     "Unsupported",
     "__version__",
     "errors",
+    "estimate",
     "estimate_memory",
     "patch",
     "psf",
@@ -33,3 +41,12 @@ __all__ = [
     "unpatch",
     "wiener",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The estimators are loaded when first asked for: most programs do without."""
+    if name == "estimate":
+        import fastdeblur.estimate
+
+        return fastdeblur.estimate
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ import re
 import pytest
 
 import fastdeblur
-from fastdeblur import psf
+from fastdeblur import estimate, psf
 
 FUNCTIONS = {
     "wiener": fastdeblur.wiener,
@@ -28,6 +28,11 @@ FUNCTIONS = {
     "psf.resample": psf.resample,
     "psf.crop_energy": psf.crop_energy,
     "psf.check": psf.check,
+    "estimate.noise": estimate.noise,
+    "estimate.motion": estimate.motion,
+    "estimate.defocus": estimate.defocus,
+    "estimate.gaussian": estimate.gaussian,
+    "estimate.kind": estimate.kind,
 }
 CALLABLES = {**FUNCTIONS, "Deconvolver": fastdeblur.Deconvolver}
 METHODS = {"wiener": fastdeblur.wiener, "richardson_lucy": fastdeblur.richardson_lucy}

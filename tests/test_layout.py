@@ -25,7 +25,7 @@ LAYERS = (
     ("_dispatch",),
     ("_problem",),
     ("methods", "psf"),
-    ("plan",),
+    ("plan", "estimate"),
     ("_dropin",),
     ("__init__",),
     ("scipy", "skimage", "nets", "cli", "__main__"),
