@@ -153,6 +153,7 @@ CPP_LAYERS = {  # directory: what it may include
     "core": {"core"},
     "psf": {"psf", "core"},
     "methods": {"methods", "core"},
+    "blind": {"blind", "cpu", "core"},
     "cpu": {"cpu", "methods", "core"},
     "cuda": {"cuda", "methods", "core"},
     "ndimage": {"ndimage", "cpu", "core"},
@@ -160,6 +161,7 @@ CPP_LAYERS = {  # directory: what it may include
     "restoration": {"restoration", "methods", "cpu", "core"},
     "bindings": {
         "bindings",
+        "blind",
         "ndimage",
         "signal",
         "restoration",

@@ -1,6 +1,7 @@
 // The compiled core, one module per instruction-set level.
 #include <pybind11/pybind11.h>
 
+#include "bindings/blind.h"
 #include "bindings/deconvolver.h"
 #include "bindings/ndimage.h"
 #include "bindings/psf.h"
@@ -19,6 +20,7 @@ PYBIND11_MODULE(FASTDEBLUR_MODULE, m) {
 #endif
   m.def("default_threads", &fastdeblur::default_threads, "What n_threads = 0 means.");
   fastdeblur::bind_deconvolver(m);
+  fastdeblur::bind_blind(m);
   fastdeblur::bind_psf(m);
   fastdeblur::bind_psf_microscopy(m);
   fastdeblur::bind_psf_optics(m);
