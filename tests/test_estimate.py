@@ -372,7 +372,8 @@ def test_a_fit_without_any_signal_goes_on():
     theta[:, 0] = -200
     cost, theta = fit.fit(transfer, theta)
     assert np.isfinite(cost).all()
-    assert np.exp(theta[:, -1]) == pytest.approx([1, 1], rel=0.05)
+    # Few cells, and their logarithms: one frame's level scatters.
+    assert np.exp(theta[:, -1]) == pytest.approx([1, 1], rel=0.2)
 
 
 def test_smooth_sizes():
