@@ -35,13 +35,15 @@ class ShakePaths {
         noise_(2 * static_cast<std::size_t>(kLanes * model.steps)),
         turns_(static_cast<std::size_t>(model.steps)) {}
 
-  // Paths of the streams first, first + 1, ... of the generator, of which `most` steps are wanted.
-  void run(const Pcg64& seed, std::int64_t first, const double* anxieties, int count, std::int64_t most) {
+  // Paths of which `most` steps are wanted: one of the stream, one of the stream a jump further, and so on;
+  // the stream is left behind them.
+  void run(Pcg64& stream, const Pcg64::Leap& jump, const double* anxieties, int count, std::int64_t most) {
     double vx[kLanes] = {}, vy[kLanes] = {}, pull[kLanes] = {};
     std::fill(turns_.begin(), turns_.end(), 0);
     reversals_.clear();
     for (int lane = 0; lane < count; ++lane) {
-      Pcg64 generator = seed.jumped(static_cast<std::uint64_t>(first + lane));
+      Pcg64 generator = stream;
+      stream.advance(jump);
       draw(generator, anxieties[lane], lane, most, vx[lane], vy[lane], pull[lane]);
     }
     const double step = 1.0 / static_cast<double>(model_.steps);  // of a path of length 1
@@ -151,15 +153,14 @@ inline void rasterise_shake(const double* xs, const double* ys, double wanted, b
   }
   const Point mean{sx / wanted, sy / wanted};
   const auto moved = [&](Point p) { return Point{p.x - mean.x, p.y - mean.y}; };
-  const auto add = square ? add_square_piece : add_point_piece;
   std::fill(canvas.pixels, canvas.pixels + canvas.h * canvas.w, 0.0);
   Point from = moved(point(0));
   for (std::int64_t i = 0; i < last; ++i) {
     const Point to = moved(point(i + 1));
-    add(canvas, from, to, 1.0 / wanted);
+    add_piece(canvas, from, to, 1.0 / wanted, square);
     from = to;
   }
-  add(canvas, from, moved(end), rest / wanted);
+  add_piece(canvas, from, moved(end), rest / wanted, square);
 }
 
 }  // namespace fastdeblur::psf

@@ -65,20 +65,51 @@ inline Overlap overlap(double u0, double v0, double u1, double v1) {
   return {1 - u - v + both, u - both, v - both, both};
 }
 
+// Adds shares of the four pixels from (x, y) on.
+inline void add_overlap(const Canvas& canvas, double x, double y, const Overlap& share, double weight) {
+  const auto column = static_cast<std::int64_t>(x), row = static_cast<std::int64_t>(y);
+  // Rounding must not leave a share below 0.
+  const double left_top = weight * std::max(0.0, share.left_top);
+  const double right_top = weight * std::max(0.0, share.right_top);
+  const double left_bottom = weight * std::max(0.0, share.left_bottom);
+  const double right_bottom = weight * std::max(0.0, share.right_bottom);
+  const std::int64_t i = column + canvas.w / 2, j = row + canvas.h / 2;
+  if (i >= 0 && i + 1 < canvas.w && j >= 0 && j + 1 < canvas.h) {
+    double* at = canvas.pixels + j * canvas.w + i;
+    at[0] += left_top;
+    at[1] += right_top;
+    at[canvas.w] += left_bottom;
+    at[canvas.w + 1] += right_bottom;
+    return;
+  }
+  canvas.add(column, row, left_top);
+  canvas.add(column + 1, row, right_top);
+  canvas.add(column, row + 1, left_bottom);
+  canvas.add(column + 1, row + 1, right_bottom);
+}
+
 // A pixel's square of light: `weight` is shared out by the overlap with each pixel.
 inline void add_square_piece(const Canvas& canvas, Point a, Point b, double weight) {
+  const double column = std::floor(a.x), row = std::floor(a.y);
+  if (column == std::floor(b.x) && row == std::floor(b.y)) {  // most steps of a shake
+    add_overlap(canvas, column, row, overlap(a.x - column, a.y - row, b.x - column, b.y - row), weight);
+    return;
+  }
   walk(a, b, [&](double x, double y, double t0, double t1) {
-    const auto inside = [](double c) { return std::clamp(c, 0.0, 1.0); };
-    const Overlap share = overlap(inside(a.x + t0 * (b.x - a.x) - x), inside(a.y + t0 * (b.y - a.y) - y),
-                                  inside(a.x + t1 * (b.x - a.x) - x), inside(a.y + t1 * (b.y - a.y) - y));
-    const auto column = static_cast<std::int64_t>(x), row = static_cast<std::int64_t>(y);
-    const double part = weight * (t1 - t0);
-    // Rounding must not leave a share below 0.
-    canvas.add(column, row, part * std::max(0.0, share.left_top));
-    canvas.add(column + 1, row, part * std::max(0.0, share.right_top));
-    canvas.add(column, row + 1, part * std::max(0.0, share.left_bottom));
-    canvas.add(column + 1, row + 1, part * std::max(0.0, share.right_bottom));
+    const auto at = [](double from, double to, double t, double cell) {
+      return std::clamp(from + t * (to - from) - cell, 0.0, 1.0);
+    };
+    const Overlap share =
+        overlap(at(a.x, b.x, t0, x), at(a.y, b.y, t0, y), at(a.x, b.x, t1, x), at(a.y, b.y, t1, y));
+    add_overlap(canvas, x, y, share, weight * (t1 - t0));
   });
+}
+
+inline void add_piece(const Canvas& canvas, Point a, Point b, double weight, bool square) {
+  if (square)
+    add_square_piece(canvas, a, b, weight);
+  else
+    add_point_piece(canvas, a, b, weight);
 }
 
 // A path: `count` points at times that never fall.
@@ -92,7 +123,6 @@ struct Path {
 // span; of no time at all, the place at `begin` has weight 1.
 inline void rasterise_path(const Path& path, double begin, double end, Point shift, bool square,
                            const Canvas& canvas) {
-  const auto add = square ? add_square_piece : add_point_piece;
   const auto at = [&](std::int64_t i, double time) {
     const Point a = path.points[i], b = path.points[i + 1];
     const double span = path.times[i + 1] - path.times[i];
@@ -104,12 +134,12 @@ inline void rasterise_path(const Path& path, double begin, double end, Point shi
   if (!(begin < end) || path.count == 1) {
     const Point here =
         path.count == 1 ? Point{path.points[0].x + shift.x, path.points[0].y + shift.y} : at(i, begin);
-    add(canvas, here, here, 1.0);
+    add_piece(canvas, here, here, 1.0, square);
     return;
   }
   for (; i + 1 < path.count && path.times[i] < end; ++i) {
     const double from = std::max(path.times[i], begin), to = std::min(path.times[i + 1], end);
-    if (from < to) add(canvas, at(i, from), at(i, to), (to - from) / (end - begin));
+    if (from < to) add_piece(canvas, at(i, from), at(i, to), (to - from) / (end - begin), square);
   }
 }
 
