@@ -138,8 +138,8 @@ class ShakePaths {
 
 // The first `wanted` steps (the last perhaps in part) as a kernel of sum 1, the path's centroid on the
 // origin.
-inline void rasterise_shake(const double* xs, const double* ys, double wanted, bool square,
-                            const Canvas& canvas) {
+template <class Light>
+void rasterise_shake(const double* xs, const double* ys, double wanted, Light light) {
   constexpr std::int64_t stride = ShakePaths::kLanes;
   const auto last = static_cast<std::int64_t>(std::ceil(wanted)) - 1;
   const double rest = wanted - static_cast<double>(last);  // in (0, 1]
@@ -153,14 +153,14 @@ inline void rasterise_shake(const double* xs, const double* ys, double wanted, b
   }
   const Point mean{sx / wanted, sy / wanted};
   const auto moved = [&](Point p) { return Point{p.x - mean.x, p.y - mean.y}; };
-  std::fill(canvas.pixels, canvas.pixels + canvas.h * canvas.w, 0.0);
   Point from = moved(point(0));
   for (std::int64_t i = 0; i < last; ++i) {
     const Point to = moved(point(i + 1));
-    add_piece(canvas, from, to, 1.0 / wanted, square);
+    light.add(from, to, 1.0 / wanted);
     from = to;
   }
-  add_piece(canvas, from, moved(end), rest / wanted, square);
+  light.add(from, moved(end), rest / wanted);
+  light.finish();
 }
 
 }  // namespace fastdeblur::psf

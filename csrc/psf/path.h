@@ -46,71 +46,73 @@ void walk(Point a, Point b, Visit visit) {
   }
 }
 
-// A point of light: `weight` is shared out by the time in each pixel.
-inline void add_point_piece(const Canvas& canvas, Point a, Point b, double weight) {
-  walk({a.x + 0.5, a.y + 0.5}, {b.x + 0.5, b.y + 0.5}, [&](double x, double y, double t0, double t1) {
-    canvas.add(static_cast<std::int64_t>(x), static_cast<std::int64_t>(y), weight * (t1 - t0));
-  });
-}
+// A pixel's square of light. While it is over the same four pixels, with its place (u, v) in [0, 1]^2 from
+// the first, they get the integrals over time of (1-u)(1-v), u (1-v), (1-u) v and u v, of which 1, u, v and u
+// v are kept until it moves on.
+class Square {
+ public:
+  explicit Square(const Canvas& canvas) : canvas_(canvas) {}
 
-// Shares of a pixel's square that moves from (u0, v0) to (u1, v1), both in [0, 1]^2, in the four pixels that
-// it overlaps: integrals of (1-u)(1-v), u (1-v), (1-u) v and u v.
-struct Overlap {
-  double left_top, right_top, left_bottom, right_bottom;
+  // `weight` is the piece's share of the time.
+  void add(Point a, Point b, double weight) {
+    const double x = std::floor(a.x), y = std::floor(a.y);
+    if (x == std::floor(b.x) && y == std::floor(b.y)) {  // most steps of a shake
+      keep(x, y, a.x - x, a.y - y, b.x - x, b.y - y, weight);
+      return;
+    }
+    walk(a, b, [&](double column, double row, double t0, double t1) {
+      const auto at = [](double from, double to, double t, double cell) {
+        return std::clamp(from + t * (to - from) - cell, 0.0, 1.0);
+      };
+      keep(column, row, at(a.x, b.x, t0, column), at(a.y, b.y, t0, row), at(a.x, b.x, t1, column),
+           at(a.y, b.y, t1, row), weight * (t1 - t0));
+    });
+  }
+
+  void finish() {
+    const auto column = static_cast<std::int64_t>(x_), row = static_cast<std::int64_t>(y_);
+    // Rounding must not leave a share below 0.
+    canvas_.add(column, row, std::max(0.0, time_ - u_ - v_ + both_));
+    canvas_.add(column + 1, row, std::max(0.0, u_ - both_));
+    canvas_.add(column, row + 1, std::max(0.0, v_ - both_));
+    canvas_.add(column + 1, row + 1, std::max(0.0, both_));
+    time_ = u_ = v_ = both_ = 0.0;
+  }
+
+ private:
+  void keep(double x, double y, double u0, double v0, double u1, double v1, double weight) {
+    if (x != x_ || y != y_) {
+      finish();
+      x_ = x;
+      y_ = y;
+    }
+    const double u = 0.5 * (u0 + u1), v = 0.5 * (v0 + v1);
+    time_ += weight;
+    u_ += weight * u;
+    v_ += weight * v;
+    both_ += weight * (u * v + (u1 - u0) * (v1 - v0) * (1.0 / 12.0));
+  }
+
+  const Canvas canvas_;
+  double x_ = 0.0, y_ = 0.0, time_ = 0.0, u_ = 0.0, v_ = 0.0, both_ = 0.0;
 };
 
-inline Overlap overlap(double u0, double v0, double u1, double v1) {
-  const double u = 0.5 * (u0 + u1), v = 0.5 * (v0 + v1);
-  const double both = u * v + (u1 - u0) * (v1 - v0) * (1.0 / 12.0);
-  return {1 - u - v + both, u - both, v - both, both};
-}
+// A point of light: its time is shared out among the pixels that it is in.
+class Spot {
+ public:
+  explicit Spot(const Canvas& canvas) : canvas_(canvas) {}
 
-// Adds shares of the four pixels from (x, y) on.
-inline void add_overlap(const Canvas& canvas, double x, double y, const Overlap& share, double weight) {
-  const auto column = static_cast<std::int64_t>(x), row = static_cast<std::int64_t>(y);
-  // Rounding must not leave a share below 0.
-  const double left_top = weight * std::max(0.0, share.left_top);
-  const double right_top = weight * std::max(0.0, share.right_top);
-  const double left_bottom = weight * std::max(0.0, share.left_bottom);
-  const double right_bottom = weight * std::max(0.0, share.right_bottom);
-  const std::int64_t i = column + canvas.w / 2, j = row + canvas.h / 2;
-  if (i >= 0 && i + 1 < canvas.w && j >= 0 && j + 1 < canvas.h) {
-    double* at = canvas.pixels + j * canvas.w + i;
-    at[0] += left_top;
-    at[1] += right_top;
-    at[canvas.w] += left_bottom;
-    at[canvas.w + 1] += right_bottom;
-    return;
+  void add(Point a, Point b, double weight) {
+    walk({a.x + 0.5, a.y + 0.5}, {b.x + 0.5, b.y + 0.5}, [&](double x, double y, double t0, double t1) {
+      canvas_.add(static_cast<std::int64_t>(x), static_cast<std::int64_t>(y), weight * (t1 - t0));
+    });
   }
-  canvas.add(column, row, left_top);
-  canvas.add(column + 1, row, right_top);
-  canvas.add(column, row + 1, left_bottom);
-  canvas.add(column + 1, row + 1, right_bottom);
-}
 
-// A pixel's square of light: `weight` is shared out by the overlap with each pixel.
-inline void add_square_piece(const Canvas& canvas, Point a, Point b, double weight) {
-  const double column = std::floor(a.x), row = std::floor(a.y);
-  if (column == std::floor(b.x) && row == std::floor(b.y)) {  // most steps of a shake
-    add_overlap(canvas, column, row, overlap(a.x - column, a.y - row, b.x - column, b.y - row), weight);
-    return;
-  }
-  walk(a, b, [&](double x, double y, double t0, double t1) {
-    const auto at = [](double from, double to, double t, double cell) {
-      return std::clamp(from + t * (to - from) - cell, 0.0, 1.0);
-    };
-    const Overlap share =
-        overlap(at(a.x, b.x, t0, x), at(a.y, b.y, t0, y), at(a.x, b.x, t1, x), at(a.y, b.y, t1, y));
-    add_overlap(canvas, x, y, share, weight * (t1 - t0));
-  });
-}
+  void finish() {}
 
-inline void add_piece(const Canvas& canvas, Point a, Point b, double weight, bool square) {
-  if (square)
-    add_square_piece(canvas, a, b, weight);
-  else
-    add_point_piece(canvas, a, b, weight);
-}
+ private:
+  const Canvas canvas_;
+};
 
 // A path: `count` points at times that never fall.
 struct Path {
@@ -121,8 +123,8 @@ struct Path {
 
 // Adds what the path does between the times `begin` <= `end`, moved by `shift`. Weights are shares of that
 // span; of no time at all, the place at `begin` has weight 1.
-inline void rasterise_path(const Path& path, double begin, double end, Point shift, bool square,
-                           const Canvas& canvas) {
+template <class Light>
+void rasterise_path(const Path& path, double begin, double end, Point shift, Light light) {
   const auto at = [&](std::int64_t i, double time) {
     const Point a = path.points[i], b = path.points[i + 1];
     const double span = path.times[i + 1] - path.times[i];
@@ -134,13 +136,15 @@ inline void rasterise_path(const Path& path, double begin, double end, Point shi
   if (!(begin < end) || path.count == 1) {
     const Point here =
         path.count == 1 ? Point{path.points[0].x + shift.x, path.points[0].y + shift.y} : at(i, begin);
-    add_piece(canvas, here, here, 1.0, square);
+    light.add(here, here, 1.0);
+    light.finish();
     return;
   }
   for (; i + 1 < path.count && path.times[i] < end; ++i) {
     const double from = std::max(path.times[i], begin), to = std::min(path.times[i + 1], end);
-    if (from < to) add_piece(canvas, at(i, from), at(i, to), (to - from) / (end - begin), square);
+    if (from < to) light.add(at(i, from), at(i, to), (to - from) / (end - begin));
   }
+  light.finish();
 }
 
 }  // namespace fastdeblur::psf

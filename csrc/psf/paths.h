@@ -21,8 +21,13 @@ inline void rasterise_paths(const double* paths, const double* times, std::int64
     const Canvas canvas{out + k * h * w, h, w};
     std::fill(canvas.pixels, canvas.pixels + h * w, 0.0);
     const auto* xy = reinterpret_cast<const Point*>(paths) + which[k] * points;
-    rasterise_path({xy, times + which[k] * points, points}, windows[2 * k], windows[2 * k + 1],
-                   {shifts[2 * k], shifts[2 * k + 1]}, square, canvas);
+    const Path path{xy, times + which[k] * points, points};
+    const double begin = windows[2 * k], end = windows[2 * k + 1];
+    const Point shift{shifts[2 * k], shifts[2 * k + 1]};
+    if (square)
+      rasterise_path(path, begin, end, shift, Square(canvas));
+    else
+      rasterise_path(path, begin, end, shift, Spot(canvas));
   });
 }
 
@@ -44,8 +49,14 @@ inline void rasterise_shakes(const ShakeModel& model, const Pcg64& generator, co
         longest = std::max(longest, std::ceil(wanted[l]));
       }
       paths.run(stream, jump, anxieties + first, count, static_cast<std::int64_t>(longest));
-      for (int l = 0; l < count; ++l)
-        rasterise_shake(paths.xs(l), paths.ys(l), wanted[l], model.square, {out + (first + l) * h * w, h, w});
+      for (int l = 0; l < count; ++l) {
+        const Canvas canvas{out + (first + l) * h * w, h, w};
+        std::fill(canvas.pixels, canvas.pixels + h * w, 0.0);
+        if (model.square)
+          rasterise_shake(paths.xs(l), paths.ys(l), wanted[l], Square(canvas));
+        else
+          rasterise_shake(paths.xs(l), paths.ys(l), wanted[l], Spot(canvas));
+      }
     }
   });
 }
