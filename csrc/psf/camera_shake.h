@@ -146,20 +146,16 @@ void rasterise_shake(const double* xs, const double* ys, double wanted, Light li
   const auto point = [&](std::int64_t i) { return Point{xs[stride * i], ys[stride * i]}; };
   const Point a = point(last), b = point(last + 1);
   const Point end{a.x + rest * (b.x - a.x), a.y + rest * (b.y - a.y)};
-  double sx = 0.5 * rest * (a.x + end.x), sy = 0.5 * rest * (a.y + end.y);
-  for (std::int64_t i = 0; i < last; ++i) {
-    sx += 0.5 * (xs[stride * i] + xs[stride * (i + 1)]);
-    sy += 0.5 * (ys[stride * i] + ys[stride * (i + 1)]);
+  // Trapezoids of the whole steps, of which the start is 0, and of the part.
+  double sx = 0.5 * (rest * (a.x + end.x) - a.x), sy = 0.5 * (rest * (a.y + end.y) - a.y);
+  for (std::int64_t i = 1; i <= last; ++i) {
+    sx += xs[stride * i];
+    sy += ys[stride * i];
   }
   const Point mean{sx / wanted, sy / wanted};
   const auto moved = [&](Point p) { return Point{p.x - mean.x, p.y - mean.y}; };
-  Point from = moved(point(0));
-  for (std::int64_t i = 0; i < last; ++i) {
-    const Point to = moved(point(i + 1));
-    light.add(from, to, 1.0 / wanted);
-    from = to;
-  }
-  light.add(from, moved(end), rest / wanted);
+  light.add_each([&](std::int64_t i) { return moved(point(i)); }, last, 1.0 / wanted);
+  light.add(moved(a), moved(end), rest / wanted);
   light.finish();
 }
 

@@ -55,18 +55,52 @@ class Square {
 
   // `weight` is the piece's share of the time.
   void add(Point a, Point b, double weight) {
-    const double x = std::floor(a.x), y = std::floor(a.y);
-    if (x == std::floor(b.x) && y == std::floor(b.y)) {  // most steps of a shake
-      keep(x, y, a.x - x, a.y - y, b.x - x, b.y - y, weight);
-      return;
-    }
-    walk(a, b, [&](double column, double row, double t0, double t1) {
+    walk(a, b, [&](double x, double y, double t0, double t1) {
       const auto at = [](double from, double to, double t, double cell) {
         return std::clamp(from + t * (to - from) - cell, 0.0, 1.0);
       };
-      keep(column, row, at(a.x, b.x, t0, column), at(a.y, b.y, t0, row), at(a.x, b.x, t1, column),
-           at(a.y, b.y, t1, row), weight * (t1 - t0));
+      move_to(x, y);
+      keep(at(a.x, b.x, t0, x), at(a.y, b.y, t0, y), at(a.x, b.x, t1, x), at(a.y, b.y, t1, y),
+           weight * (t1 - t0));
     });
+  }
+
+  // Pieces of one weight between the points at(0), at(1), ..., at(count), short ones, of which most stay over
+  // the same four pixels: their sums are kept in registers.
+  template <class At>
+  void add_each(At at, std::int64_t count, double weight) {
+    Point from = at(0);
+    double x = std::floor(from.x), y = std::floor(from.y), u0 = from.x - x, v0 = from.y - y;
+    double pieces = 0.0, u = 0.0, v = 0.0, both = 0.0;  // u and v twice, both four times
+    const auto hand_over = [&] {
+      move_to(x, y);
+      time_ += weight * pieces;
+      u_ += weight * 0.5 * u;
+      v_ += weight * 0.5 * v;
+      both_ += weight * 0.25 * both;
+      pieces = u = v = both = 0.0;
+    };
+    for (std::int64_t i = 1; i <= count; ++i) {
+      const Point to = at(i);
+      const double u1 = to.x - x, v1 = to.y - y;
+      if ((u1 >= 0) & (u1 < 1) & (v1 >= 0) & (v1 < 1)) {
+        pieces += 1.0;
+        u += u0 + u1;
+        v += v0 + v1;
+        both += (u0 + u1) * (v0 + v1) + (u1 - u0) * (v1 - v0) * (1.0 / 3.0);
+        u0 = u1;
+        v0 = v1;
+      } else {
+        hand_over();
+        add(from, to, weight);
+        x = std::floor(to.x);
+        y = std::floor(to.y);
+        u0 = to.x - x;
+        v0 = to.y - y;
+      }
+      from = to;
+    }
+    hand_over();
   }
 
   void finish() {
@@ -80,12 +114,14 @@ class Square {
   }
 
  private:
-  void keep(double x, double y, double u0, double v0, double u1, double v1, double weight) {
-    if (x != x_ || y != y_) {
-      finish();
-      x_ = x;
-      y_ = y;
-    }
+  void move_to(double x, double y) {
+    if (x == x_ && y == y_) return;
+    finish();
+    x_ = x;
+    y_ = y;
+  }
+
+  void keep(double u0, double v0, double u1, double v1, double weight) {
     const double u = 0.5 * (u0 + u1), v = 0.5 * (v0 + v1);
     time_ += weight;
     u_ += weight * u;
@@ -106,6 +142,11 @@ class Spot {
     walk({a.x + 0.5, a.y + 0.5}, {b.x + 0.5, b.y + 0.5}, [&](double x, double y, double t0, double t1) {
       canvas_.add(static_cast<std::int64_t>(x), static_cast<std::int64_t>(y), weight * (t1 - t0));
     });
+  }
+
+  template <class At>
+  void add_each(At at, std::int64_t count, double weight) {
+    for (std::int64_t i = 0; i < count; ++i) add(at(i), at(i + 1), weight);
   }
 
   void finish() {}
