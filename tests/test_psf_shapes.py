@@ -82,6 +82,15 @@ def test_native_gaussians_match_the_reference(native, sigma, angle):
     assert np.abs(one - other).max() <= 1e-12
 
 
+@pytest.mark.parametrize("angle", [5e-324, 1e-310, 1e-12, 90 - 1e-13, 180 + 1e-12])
+def test_a_line_almost_along_an_axis(backend_of_psf, angle):
+    along = psf.gaussian(
+        (0, 2), angle=0 if angle < 45 or angle > 135 else 90, shape=(21, 21), backend=backend_of_psf
+    )
+    kernel = psf.gaussian((0, 2), angle=angle, shape=(21, 21), backend=backend_of_psf)
+    assert np.abs(kernel - along).max() <= 1e-9
+
+
 def test_batches_of_angles(native):
     batch = psf.gaussian((1, 2), angle=[0, 20, 90])
     for kernel, angle in zip(batch, [0, 20, 90], strict=True):

@@ -67,20 +67,18 @@ struct Pcg64 {
   double uniform() { return static_cast<double>(next() >> 11) * (1.0 / 9007199254740992.0); }
 
   // As if next had been called this often.
-  void advance(Word128 count) {
-    const Leap l = leap(count, increment);
-    state = multiply_add(state, l.factor, l.term);
-  }
+  void advance(const Leap& l) { state = multiply_add(state, l.factor, l.term); }
+  void advance(Word128 count) { advance(leap(count, increment)); }
   void advance(std::uint64_t count) { advance(Word128{0, count}); }
 
   // The generator that NumPy's PCG64.jumped(index) gives: steps of 2^128 over the golden ratio apart, so that
   // the streams of successive indices share no bits.
   Pcg64 jumped(std::uint64_t index) const {
-    constexpr Word128 jump{0x9e3779b97f4a7c15u, 0xf39cc0605cedc835u};
     Pcg64 result = *this;
-    result.advance(multiply_add(jump, {0, index}, {0, 0}));
+    result.advance(multiply_add(kJump, {0, index}, {0, 0}));
     return result;
   }
+  static constexpr Word128 kJump{0x9e3779b97f4a7c15u, 0xf39cc0605cedc835u};
 };
 
 }  // namespace fastdeblur

@@ -35,13 +35,15 @@ class ShakePaths {
         noise_(2 * static_cast<std::size_t>(kLanes * model.steps)),
         turns_(static_cast<std::size_t>(model.steps)) {}
 
-  // Paths of the streams first, first + 1, ... of the generator, of which `most` steps are wanted.
-  void run(const Pcg64& seed, std::int64_t first, const double* anxieties, int count, std::int64_t most) {
+  // Paths of which `most` steps are wanted: one of the stream, one of the stream a jump further, and so on;
+  // the stream is left behind them.
+  void run(Pcg64& stream, const Pcg64::Leap& jump, const double* anxieties, int count, std::int64_t most) {
     double vx[kLanes] = {}, vy[kLanes] = {}, pull[kLanes] = {};
     std::fill(turns_.begin(), turns_.end(), 0);
     reversals_.clear();
     for (int lane = 0; lane < count; ++lane) {
-      Pcg64 generator = seed.jumped(static_cast<std::uint64_t>(first + lane));
+      Pcg64 generator = stream;
+      stream.advance(jump);
       draw(generator, anxieties[lane], lane, most, vx[lane], vy[lane], pull[lane]);
     }
     const double step = 1.0 / static_cast<double>(model_.steps);  // of a path of length 1
@@ -136,30 +138,25 @@ class ShakePaths {
 
 // The first `wanted` steps (the last perhaps in part) as a kernel of sum 1, the path's centroid on the
 // origin.
-inline void rasterise_shake(const double* xs, const double* ys, double wanted, bool square,
-                            const Canvas& canvas) {
+template <class Light>
+void rasterise_shake(const double* xs, const double* ys, double wanted, Light light) {
   constexpr std::int64_t stride = ShakePaths::kLanes;
   const auto last = static_cast<std::int64_t>(std::ceil(wanted)) - 1;
   const double rest = wanted - static_cast<double>(last);  // in (0, 1]
   const auto point = [&](std::int64_t i) { return Point{xs[stride * i], ys[stride * i]}; };
   const Point a = point(last), b = point(last + 1);
   const Point end{a.x + rest * (b.x - a.x), a.y + rest * (b.y - a.y)};
-  double sx = 0.5 * rest * (a.x + end.x), sy = 0.5 * rest * (a.y + end.y);
-  for (std::int64_t i = 0; i < last; ++i) {
-    sx += 0.5 * (xs[stride * i] + xs[stride * (i + 1)]);
-    sy += 0.5 * (ys[stride * i] + ys[stride * (i + 1)]);
+  // Trapezoids of the whole steps, of which the start is 0, and of the part.
+  double sx = 0.5 * (rest * (a.x + end.x) - a.x), sy = 0.5 * (rest * (a.y + end.y) - a.y);
+  for (std::int64_t i = 1; i <= last; ++i) {
+    sx += xs[stride * i];
+    sy += ys[stride * i];
   }
   const Point mean{sx / wanted, sy / wanted};
   const auto moved = [&](Point p) { return Point{p.x - mean.x, p.y - mean.y}; };
-  const auto add = square ? add_square_piece : add_point_piece;
-  std::fill(canvas.pixels, canvas.pixels + canvas.h * canvas.w, 0.0);
-  Point from = moved(point(0));
-  for (std::int64_t i = 0; i < last; ++i) {
-    const Point to = moved(point(i + 1));
-    add(canvas, from, to, 1.0 / wanted);
-    from = to;
-  }
-  add(canvas, from, moved(end), rest / wanted);
+  light.add_each([&](std::int64_t i) { return moved(point(i)); }, last, 1.0 / wanted);
+  light.add(moved(a), moved(end), rest / wanted);
+  light.finish();
 }
 
 }  // namespace fastdeblur::psf

@@ -46,40 +46,114 @@ void walk(Point a, Point b, Visit visit) {
   }
 }
 
-// A point of light: `weight` is shared out by the time in each pixel.
-inline void add_point_piece(const Canvas& canvas, Point a, Point b, double weight) {
-  walk({a.x + 0.5, a.y + 0.5}, {b.x + 0.5, b.y + 0.5}, [&](double x, double y, double t0, double t1) {
-    canvas.add(static_cast<std::int64_t>(x), static_cast<std::int64_t>(y), weight * (t1 - t0));
-  });
-}
+// A pixel's square of light. While it is over the same four pixels, with its place (u, v) in [0, 1]^2 from
+// the first, they get the integrals over time of (1-u)(1-v), u (1-v), (1-u) v and u v, of which 1, u, v and u
+// v are kept until it moves on.
+class Square {
+ public:
+  explicit Square(const Canvas& canvas) : canvas_(canvas) {}
 
-// Shares of a pixel's square that moves from (u0, v0) to (u1, v1), both in [0, 1]^2, in the four pixels that
-// it overlaps: integrals of (1-u)(1-v), u (1-v), (1-u) v and u v.
-struct Overlap {
-  double left_top, right_top, left_bottom, right_bottom;
+  // `weight` is the piece's share of the time.
+  void add(Point a, Point b, double weight) {
+    walk(a, b, [&](double x, double y, double t0, double t1) {
+      const auto at = [](double from, double to, double t, double cell) {
+        return std::clamp(from + t * (to - from) - cell, 0.0, 1.0);
+      };
+      move_to(x, y);
+      keep(at(a.x, b.x, t0, x), at(a.y, b.y, t0, y), at(a.x, b.x, t1, x), at(a.y, b.y, t1, y),
+           weight * (t1 - t0));
+    });
+  }
+
+  // Pieces of one weight between the points at(0), at(1), ..., at(count), short ones, of which most stay over
+  // the same four pixels: their sums are kept in registers.
+  template <class At>
+  void add_each(At at, std::int64_t count, double weight) {
+    Point from = at(0);
+    double x = std::floor(from.x), y = std::floor(from.y), u0 = from.x - x, v0 = from.y - y;
+    double pieces = 0.0, u = 0.0, v = 0.0, both = 0.0;  // u and v twice, both four times
+    const auto hand_over = [&] {
+      move_to(x, y);
+      time_ += weight * pieces;
+      u_ += weight * 0.5 * u;
+      v_ += weight * 0.5 * v;
+      both_ += weight * 0.25 * both;
+      pieces = u = v = both = 0.0;
+    };
+    for (std::int64_t i = 1; i <= count; ++i) {
+      const Point to = at(i);
+      const double u1 = to.x - x, v1 = to.y - y;
+      if ((u1 >= 0) & (u1 < 1) & (v1 >= 0) & (v1 < 1)) {
+        pieces += 1.0;
+        u += u0 + u1;
+        v += v0 + v1;
+        both += (u0 + u1) * (v0 + v1) + (u1 - u0) * (v1 - v0) * (1.0 / 3.0);
+        u0 = u1;
+        v0 = v1;
+      } else {
+        hand_over();
+        add(from, to, weight);
+        x = std::floor(to.x);
+        y = std::floor(to.y);
+        u0 = to.x - x;
+        v0 = to.y - y;
+      }
+      from = to;
+    }
+    hand_over();
+  }
+
+  void finish() {
+    const auto column = static_cast<std::int64_t>(x_), row = static_cast<std::int64_t>(y_);
+    // Rounding must not leave a share below 0.
+    canvas_.add(column, row, std::max(0.0, time_ - u_ - v_ + both_));
+    canvas_.add(column + 1, row, std::max(0.0, u_ - both_));
+    canvas_.add(column, row + 1, std::max(0.0, v_ - both_));
+    canvas_.add(column + 1, row + 1, std::max(0.0, both_));
+    time_ = u_ = v_ = both_ = 0.0;
+  }
+
+ private:
+  void move_to(double x, double y) {
+    if (x == x_ && y == y_) return;
+    finish();
+    x_ = x;
+    y_ = y;
+  }
+
+  void keep(double u0, double v0, double u1, double v1, double weight) {
+    const double u = 0.5 * (u0 + u1), v = 0.5 * (v0 + v1);
+    time_ += weight;
+    u_ += weight * u;
+    v_ += weight * v;
+    both_ += weight * (u * v + (u1 - u0) * (v1 - v0) * (1.0 / 12.0));
+  }
+
+  const Canvas canvas_;
+  double x_ = 0.0, y_ = 0.0, time_ = 0.0, u_ = 0.0, v_ = 0.0, both_ = 0.0;
 };
 
-inline Overlap overlap(double u0, double v0, double u1, double v1) {
-  const double u = 0.5 * (u0 + u1), v = 0.5 * (v0 + v1);
-  const double both = u * v + (u1 - u0) * (v1 - v0) * (1.0 / 12.0);
-  return {1 - u - v + both, u - both, v - both, both};
-}
+// A point of light: its time is shared out among the pixels that it is in.
+class Spot {
+ public:
+  explicit Spot(const Canvas& canvas) : canvas_(canvas) {}
 
-// A pixel's square of light: `weight` is shared out by the overlap with each pixel.
-inline void add_square_piece(const Canvas& canvas, Point a, Point b, double weight) {
-  walk(a, b, [&](double x, double y, double t0, double t1) {
-    const auto inside = [](double c) { return std::clamp(c, 0.0, 1.0); };
-    const Overlap share = overlap(inside(a.x + t0 * (b.x - a.x) - x), inside(a.y + t0 * (b.y - a.y) - y),
-                                  inside(a.x + t1 * (b.x - a.x) - x), inside(a.y + t1 * (b.y - a.y) - y));
-    const auto column = static_cast<std::int64_t>(x), row = static_cast<std::int64_t>(y);
-    const double part = weight * (t1 - t0);
-    // Rounding must not leave a share below 0.
-    canvas.add(column, row, part * std::max(0.0, share.left_top));
-    canvas.add(column + 1, row, part * std::max(0.0, share.right_top));
-    canvas.add(column, row + 1, part * std::max(0.0, share.left_bottom));
-    canvas.add(column + 1, row + 1, part * std::max(0.0, share.right_bottom));
-  });
-}
+  void add(Point a, Point b, double weight) {
+    walk({a.x + 0.5, a.y + 0.5}, {b.x + 0.5, b.y + 0.5}, [&](double x, double y, double t0, double t1) {
+      canvas_.add(static_cast<std::int64_t>(x), static_cast<std::int64_t>(y), weight * (t1 - t0));
+    });
+  }
+
+  template <class At>
+  void add_each(At at, std::int64_t count, double weight) {
+    for (std::int64_t i = 0; i < count; ++i) add(at(i), at(i + 1), weight);
+  }
+
+  void finish() {}
+
+ private:
+  const Canvas canvas_;
+};
 
 // A path: `count` points at times that never fall.
 struct Path {
@@ -90,9 +164,8 @@ struct Path {
 
 // Adds what the path does between the times `begin` <= `end`, moved by `shift`. Weights are shares of that
 // span; of no time at all, the place at `begin` has weight 1.
-inline void rasterise_path(const Path& path, double begin, double end, Point shift, bool square,
-                           const Canvas& canvas) {
-  const auto add = square ? add_square_piece : add_point_piece;
+template <class Light>
+void rasterise_path(const Path& path, double begin, double end, Point shift, Light light) {
   const auto at = [&](std::int64_t i, double time) {
     const Point a = path.points[i], b = path.points[i + 1];
     const double span = path.times[i + 1] - path.times[i];
@@ -104,13 +177,15 @@ inline void rasterise_path(const Path& path, double begin, double end, Point shi
   if (!(begin < end) || path.count == 1) {
     const Point here =
         path.count == 1 ? Point{path.points[0].x + shift.x, path.points[0].y + shift.y} : at(i, begin);
-    add(canvas, here, here, 1.0);
+    light.add(here, here, 1.0);
+    light.finish();
     return;
   }
   for (; i + 1 < path.count && path.times[i] < end; ++i) {
     const double from = std::max(path.times[i], begin), to = std::min(path.times[i + 1], end);
-    if (from < to) add(canvas, at(i, from), at(i, to), (to - from) / (end - begin));
+    if (from < to) light.add(at(i, from), at(i, to), (to - from) / (end - begin));
   }
+  light.finish();
 }
 
 }  // namespace fastdeblur::psf

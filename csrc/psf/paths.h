@@ -21,8 +21,13 @@ inline void rasterise_paths(const double* paths, const double* times, std::int64
     const Canvas canvas{out + k * h * w, h, w};
     std::fill(canvas.pixels, canvas.pixels + h * w, 0.0);
     const auto* xy = reinterpret_cast<const Point*>(paths) + which[k] * points;
-    rasterise_path({xy, times + which[k] * points, points}, windows[2 * k], windows[2 * k + 1],
-                   {shifts[2 * k], shifts[2 * k + 1]}, square, canvas);
+    const Path path{xy, times + which[k] * points, points};
+    const double begin = windows[2 * k], end = windows[2 * k + 1];
+    const Point shift{shifts[2 * k], shifts[2 * k + 1]};
+    if (square)
+      rasterise_path(path, begin, end, shift, Square(canvas));
+    else
+      rasterise_path(path, begin, end, shift, Spot(canvas));
   });
 }
 
@@ -32,8 +37,10 @@ inline void rasterise_shakes(const ShakeModel& model, const Pcg64& generator, co
                              const double* exposures, std::int64_t n, std::int64_t h, std::int64_t w,
                              double* out, int n_threads) {
   constexpr std::int64_t lanes = ShakePaths::kLanes, group = 8 * lanes;
+  const Pcg64::Leap jump = Pcg64::leap(Pcg64::kJump, generator.increment);
   parallel_for((n + group - 1) / group, n_threads, [&](std::int64_t i) {
     ShakePaths paths(model);
+    Pcg64 stream = generator.jumped(static_cast<std::uint64_t>(i * group));
     for (std::int64_t first = i * group; first < std::min(n, (i + 1) * group); first += lanes) {
       const auto count = static_cast<int>(std::min(lanes, n - first));
       double wanted[lanes], longest = 0;
@@ -41,9 +48,15 @@ inline void rasterise_shakes(const ShakeModel& model, const Pcg64& generator, co
         wanted[l] = exposures[first + l] * static_cast<double>(model.steps);
         longest = std::max(longest, std::ceil(wanted[l]));
       }
-      paths.run(generator, first, anxieties + first, count, static_cast<std::int64_t>(longest));
-      for (int l = 0; l < count; ++l)
-        rasterise_shake(paths.xs(l), paths.ys(l), wanted[l], model.square, {out + (first + l) * h * w, h, w});
+      paths.run(stream, jump, anxieties + first, count, static_cast<std::int64_t>(longest));
+      for (int l = 0; l < count; ++l) {
+        const Canvas canvas{out + (first + l) * h * w, h, w};
+        std::fill(canvas.pixels, canvas.pixels + h * w, 0.0);
+        if (model.square)
+          rasterise_shake(paths.xs(l), paths.ys(l), wanted[l], Square(canvas));
+        else
+          rasterise_shake(paths.xs(l), paths.ys(l), wanted[l], Spot(canvas));
+      }
     }
   });
 }

@@ -73,7 +73,8 @@ def _line(t: Turned, sizes: tuple[int, ...]) -> Float64Array:
     ends = []
     for n, direction in zip(sizes, (t.down, t.across), strict=True):
         centre = np.arange(n) - n // 2
-        borders = np.sort([(centre - 0.5) / direction, (centre + 0.5) / direction], axis=0)
+        with np.errstate(divide="ignore", over="ignore"):  # along an axis, or nearly: infinitely far
+            borders = np.sort([(centre - 0.5) / direction, (centre + 0.5) / direction], axis=0)
         ends.append(np.clip(borders, low, high))
     enter = np.maximum(ends[0][0][:, None], ends[1][0])
     leave = np.maximum(np.minimum(ends[0][1][:, None], ends[1][1]), enter)
