@@ -68,7 +68,7 @@ def axis_map(n: int, grid: int, boundary: str) -> AxisMap:
 
     ``reflect`` mirrors about the pixel's outer edge (d c b a | a b c d | d c b a). In the extension both borders meet: the far
     border's continuation fades linearly into the near border's, so that the periodic image has no jump. A jump there rings
-    through the whole frame: on photographs with a 15-pixel motion blur the fade is worth 5 to 8 dB.
+    through the whole frame.
     """
     index = np.arange(n, grid, dtype=np.int64)
     if boundary in ("zero", "unknown"):
@@ -103,8 +103,8 @@ class Frame:
         """The smallest fast grid on which this boundary cannot leak around.
 
         ``zero`` and ``unknown`` need the linear convolution, K - 1 more pixels. ``reflect`` and ``edge`` take twice that, which
-        gives the fade between the two borders room outside the PSF's reach (worth up to 5 dB with long motion blurs); what they
-        continue must reach as far as the PSF does.
+        gives the fade between the two borders room outside the PSF's reach; the image that they continue must reach as far as
+        half of the PSF does.
         """
         if boundary == "periodic":
             return Frame(shape, psf_shape, boundary, shape)

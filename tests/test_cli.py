@@ -619,7 +619,8 @@ def test_the_package_does_not_import_the_command():
     code = (
         "import sys, fastdeblur; print([m for m in ('typer', 'rich', 'PIL', 'tifffile') if m in sys.modules])"
     )
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+    printed = subprocess.check_output([sys.executable, "-c", code], cwd=Path(__file__).parent, text=True)
+    assert printed.strip() == "[]"
 
 
 def test_the_bar_shows_iterations(monkeypatch):

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import warnings
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -347,6 +349,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 def test_large_windows_take_little_memory():
     run = subprocess.run(
         [sys.executable, "-c", LARGE_WINDOWS_SCRIPT],
+        cwd=Path(__file__).parent,  # not the root, whose source tree would hide an installed package
         env={**os.environ, "OMP_NUM_THREADS": "2"},
         check=True,
         capture_output=True,

@@ -8,6 +8,8 @@ import sys
 import warnings
 from typing import Any
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -537,6 +539,7 @@ def test_one_and_many_threads_agree() -> None:
     printed = {
         subprocess.run(
             [sys.executable, "-c", THREADS_SCRIPT],
+            cwd=Path(__file__).parent,  # not the root, whose source tree would hide an installed package
             env={**os.environ, "OMP_NUM_THREADS": threads},
             check=True,
             capture_output=True,

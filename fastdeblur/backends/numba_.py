@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from types import SimpleNamespace
@@ -63,13 +64,21 @@ def _why_not_numba() -> str:
 
 @lru_cache(maxsize=2)
 def _kernels(parallel: bool) -> Any:
-    """Compile on first use: importing numba takes longer than many a restoration.
+    """Compile on first use, and keep it on disk: importing numba, and compiling all the more, takes longer than a restoration.
 
     No fastmath: contraction differs between vectorised and scalar code, so that results would depend on the number of threads.
     """
     import numba
 
-    jit: Callable[..., Any] = numba.njit(parallel=parallel, error_model="numpy", nogil=True)
+    def jit(function: Callable[..., Any]) -> Any:
+        # Part of the cache's key, which knows nothing of parallel.
+        function.__qualname__ += "_parallel" if parallel else "_serial"
+        compiled: Callable[..., Any] = numba.njit(parallel=parallel, error_model="numpy", nogil=True)(
+            function
+        )
+        with suppress(RuntimeError):  # there is nowhere to keep it
+            compiled.enable_caching()  # type: ignore[attr-defined]
+        return compiled
 
     @jit
     def multiply(a, b, out):  # type: ignore[no-untyped-def]
@@ -143,15 +152,18 @@ class NumbaOps(NumpyOps):
         self._workers = {"workers": min(n_threads or processors, processors)} if threaded else {}
 
     def rfft(self, image: Array) -> Array:
-        result: Array = self._fft.rfftn(image, **self._workers).astype(self.complex_dtype, copy=False)
+        result: Array = self._fft.rfftn(image, **self._sharing(image)).astype(self.complex_dtype, copy=False)
         return result
 
     def irfft(self, spectrum: Array, frame: Frame) -> Array:
         axes = tuple(range(len(frame.grid)))
-        result: Array = self._fft.irfftn(spectrum, frame.grid, axes, **self._workers).astype(
+        result: Array = self._fft.irfftn(spectrum, frame.grid, axes, **self._sharing(spectrum)).astype(
             self.dtype, copy=False
         )
         return result
+
+    def _sharing(self, array: Array) -> dict[str, int]:
+        return self._workers if array.size >= _SERIAL_BELOW else {}
 
     def multiply(self, a: Array, b: Array) -> Array:
         return self._filled("multiply", a, b)
