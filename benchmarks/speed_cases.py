@@ -306,8 +306,8 @@ CASES = WIENER + RICHARDSON_LUCY
 
 def distance(result: np.ndarray, reference: np.ndarray) -> float:
     """Relative L2 distance."""
-    difference = np.asarray(result, np.float64) - reference
-    return float(np.linalg.norm(difference.ravel()) / np.linalg.norm(reference.astype(np.float64).ravel()))
+    result, reference = (np.asarray(a, np.result_type(a, np.float64)).ravel() for a in (result, reference))
+    return float(np.linalg.norm(result - reference) / np.linalg.norm(reference))
 
 
 def require_agreement(peer: Peer, theirs: np.ndarray, ours: np.ndarray) -> None:

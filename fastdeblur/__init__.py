@@ -9,13 +9,19 @@ Images are in linear light, arrays of any real dtype; nothing is rescaled or cli
 are named after; ``patch`` and ``unpatch`` let existing code run on them without a change.
 """
 
-from fastdeblur import errors, estimate, psf
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from fastdeblur import errors
 from fastdeblur._dropin.patching import patch, unpatch
 from fastdeblur._version import __version__
 from fastdeblur.errors import DeviceError, InvalidArgument, MaskWarning, OutOfMemory, PSFWarning, Unsupported
 from fastdeblur.methods.richardson_lucy import Iteration, richardson_lucy
 from fastdeblur.methods.wiener import wiener
 from fastdeblur.plan import Deconvolver, estimate_memory
+
+if TYPE_CHECKING:
+    from fastdeblur import estimate, psf
 
 __all__ = [
     "Deconvolver",
@@ -36,3 +42,14 @@ __all__ = [
     "unpatch",
     "wiener",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What is loaded when first asked for: most programs need few of the generators, and none of the estimators."""
+    if name in ("estimate", "psf"):
+        return import_module(f"fastdeblur.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -44,6 +44,8 @@ def main(arguments: list[str]) -> None:
     if first == "--version":
         print(f"fastdeblur {__version__}")
         return
+    if first[:2] in ("-m", "-c") and len(first) > 2:  # -mMODULE, as Python takes it
+        first, rest = first[:2], [first[2:], *rest]
     if first in ("-m", "-c") and not rest:
         _refuse(f"{first}: expected an argument")
     if first.startswith("-") and first not in ("-m", "-c"):

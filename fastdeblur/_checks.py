@@ -35,7 +35,7 @@ def names_memory_errors(function: Callable[P, R]) -> Callable[P, R]:
             raise
         except MemoryError as error:
             raise OutOfMemory(
-                f"{function.__name__}: {error or 'the memory for an argument cannot be allocated'}"
+                f"{function.__qualname__}: {error or 'the memory for an argument cannot be allocated'}"
             ) from error
 
     return guarded
@@ -69,7 +69,10 @@ def result_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def as_psf(value: Any) -> NDArray[np.float64]:
     """A PSF, or one per channel, checked but not yet normalised."""
-    psf = as_real_array(value, "psf").astype(np.float64, order="C")
+    given = as_real_array(value, "psf")
+    # Its copy in float64, the normalised one and their parts are alive at once.
+    require_memory(3 * 8 * given.size, f"psf: shape {given.shape}")
+    psf = given.astype(np.float64, order="C")
     if not 1 <= psf.ndim <= MAX_NDIM + 1:
         raise InvalidArgument(
             f"psf: expected 1 to 3 spatial axes (and at most a channel axis), got shape {psf.shape}"
@@ -147,6 +150,20 @@ def require_finite(
             else f"values within +-{limit:.3g} (their sum must not overflow)"
         )
         raise InvalidArgument(f"{name}: expected {rule}, got {array[index]} at index {index}")
+
+
+def require_squarable(transfer: NDArray[Any], name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """|R|^2 of a transfer function, in a dtype that must hold it: infinity would turn a frequency into NaN."""
+    limit = math.sqrt(float(np.finfo(dtype).max) / 2)
+    with np.errstate(over="ignore"):  # long double may be infinite as a double
+        size = np.abs(transfer.astype(np.complex128 if transfer.dtype.kind == "c" else np.float64))
+    if not np.isfinite(size).all():
+        raise InvalidArgument(f"{name}: expected finite values, got NaN or infinity")
+    if size.size and float(size.max()) > limit:
+        raise InvalidArgument(
+            f"{name}: expected |R| <= {limit:.3g} (its square must not overflow), got {float(size.max()):.3g}"
+        )
+    return (size * size).astype(dtype)
 
 
 def require_nonnegative(array: NDArray[Any], name: str, where: NDArray[Any] | None = None) -> None:

@@ -13,6 +13,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from fastdeblur.errors import InvalidArgument
+
 BOUNDARIES = ("periodic", "reflect", "edge", "zero", "unknown")
 
 
@@ -66,7 +68,7 @@ def axis_map(n: int, grid: int, boundary: str) -> AxisMap:
 
     ``reflect`` mirrors about the pixel's outer edge (d c b a | a b c d | d c b a). In the extension both borders meet: the far
     border's continuation fades linearly into the near border's, so that the periodic image has no jump. A jump there rings
-    through the whole frame: on photographs with a 15-pixel motion blur the fade is worth 5 to 8 dB.
+    through the whole frame.
     """
     index = np.arange(n, grid, dtype=np.int64)
     if boundary in ("zero", "unknown"):
@@ -101,10 +103,18 @@ class Frame:
         """The smallest fast grid on which this boundary cannot leak around.
 
         ``zero`` and ``unknown`` need the linear convolution, K - 1 more pixels. ``reflect`` and ``edge`` take twice that, which
-        gives the fade between the two borders room outside the PSF's reach (worth up to 5 dB with long motion blurs).
+        gives the fade between the two borders room outside the PSF's reach; the image that they continue must reach as far as
+        half of the PSF does.
         """
         if boundary == "periodic":
             return Frame(shape, psf_shape, boundary, shape)
+        if boundary in ("reflect", "edge"):
+            for n, k in zip(shape, psf_shape, strict=True):
+                if k > 2 * n + 1:
+                    raise InvalidArgument(
+                        f"psf: expected at most {2 * n + 1} pixels on an axis of {n} with boundary={boundary!r} (its half must "
+                        f"fit into the image), got shape {psf_shape}; use 'unknown', 'zero' or 'periodic'"
+                    )
         reach = 1 if boundary in ("zero", "unknown") else 2
         last = len(shape) - 1
         grid = tuple(

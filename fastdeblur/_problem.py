@@ -36,17 +36,10 @@ class Problem:
         self._backend_name = backend
         self._keep = keep
         self._plans: dict[str, tuple[Plan, Frame]] = {}
+        self._allowed: dict[str, dict[tuple[Any, ...], int]] = {}  # bytes, for each boundary and kind of call
 
     def frame(self, boundary: str) -> Frame:
-        psf_shape = self.psfs.shape[1:]
-        if boundary in ("reflect", "edge"):
-            for n, k in zip(self.layout.spatial, psf_shape, strict=True):
-                if k > 2 * n + 1:
-                    raise InvalidArgument(
-                        f"psf: expected at most {2 * n + 1} pixels on an axis of {n} with boundary={boundary!r} (its half must "
-                        f"fit into the image), got shape {psf_shape}; use 'unknown', 'zero' or 'periodic'"
-                    )
-        return Frame.of(self.layout.spatial, psf_shape, boundary)
+        return Frame.of(self.layout.spatial, self.psfs.shape[1:], boundary)
 
     def backend(self, method: str, boundary: str) -> Backend:
         return _dispatch.choose(self._backend_name, Spec(method, self.psfs.ndim - 1, self.dtype, boundary))
@@ -56,29 +49,44 @@ class Problem:
     ) -> None:
         """Restore the planes, making the plan if this is the first call for the boundary."""
         try:
+            self._allow(method, boundary, len(planes), options)
             if boundary not in self._plans:
                 frame, backend = self.frame(boundary), self.backend(method, boundary)
-                options = options | {
-                    "n_threads": self.n_threads,
-                    "psfs": len(self.psfs),
-                    "planes": len(planes),
-                    "keep": self._keep,
-                }
-                require_memory(
-                    backend.memory(method, frame, self.dtype, options), f"{method} on a grid of {frame.grid}"
-                )
                 self._plans[boundary] = (backend.plan(frame, self.psfs, self.n_threads, self._keep), frame)
             self._plans[boundary][0].run(method, params, planes)
         except MemoryError as error:
+            self._allowed.pop(boundary, None)  # what failed is looked at again
             if isinstance(error, OutOfMemory):
                 raise
             raise OutOfMemory(
                 f"{method}: the memory for an image of shape {self.layout.shape} cannot be allocated"
             ) from error
 
+    def _allow(self, method: str, boundary: str, n_planes: int, options: dict[str, Any]) -> None:
+        """Refuse what the machine cannot hold: the first call of each kind may ask for more than all before it."""
+        allowed = self._allowed.setdefault(boundary, {})
+        kind = (method, *sorted(options.items()))
+        if kind in allowed:
+            return
+        frame, backend = self.frame(boundary), self.backend(method, boundary)
+        more = {
+            "n_threads": self.n_threads,
+            "psfs": len(self.psfs),
+            "planes": n_planes,
+            "keep": self._keep,
+        }
+        needed = backend.memory(method, frame, self.dtype, options | more)
+        # A plan that keeps its scratch has what it was allowed before; only the rest must still be there.
+        has = max(allowed.values(), default=0)
+        if needed > has:
+            held = has if backend.keeps_scratch else 0
+            require_memory(needed - held, f"{method} on a grid of {frame.grid}")
+        allowed[kind] = needed
+
     def forget_plans(self) -> None:
         """Make them anew when they are next needed."""
         self._plans.clear()
+        self._allowed.clear()
 
     def planes(
         self,

@@ -152,7 +152,9 @@ def deblur(
         blur = _Blur(given, "given", 1.0, _NO_TILES)
     else:
         blur = _find(light, kind, callback, threads)
-    noise = np.atleast_1d(estimate.noise(light, channel_axis=0)) if min(light.shape[1:]) >= 16 else np.zeros(1)
+    noise = (
+        np.atleast_1d(estimate.noise(light, channel_axis=0)) if min(light.shape[1:]) >= 16 else np.zeros(1)
+    )
     result = Deblurred(
         array,
         blur.psf,
@@ -240,7 +242,9 @@ def _busiest(plane: FloatArray) -> FloatArray:
         return plane
     size = [max(64, int(n * shrink)) for n in plane.shape]
     # As many gradients as there are, not as strong: a bright edge against the sky is no texture.
-    edges = np.abs(np.diff(plane, axis=0, append=plane[-1:])) + np.abs(np.diff(plane, axis=1, append=plane[:, -1:]))
+    edges = np.abs(np.diff(plane, axis=0, append=plane[-1:])) + np.abs(
+        np.diff(plane, axis=1, append=plane[:, -1:])
+    )
     total = np.sqrt(edges).cumsum(0, dtype=np.float64).cumsum(1)
     total = np.pad(total, ((1, 0), (1, 0)))
     rows, columns = (np.arange(0, n - s + 1, max(1, s // 8)) for n, s in zip(plane.shape, size, strict=True))
@@ -267,7 +271,9 @@ def _restore(
     chosen = []
     for channel, level, out in zip(light, np.broadcast_to(noise, len(light)), restored, strict=True):
         if quality == "best":
-            out[...] = _nonblind.hyper_laplacian(channel, psf, float(level), weights=weights, n_threads=threads)
+            out[...] = _nonblind.hyper_laplacian(
+                channel, psf, float(level), weights=weights, n_threads=threads
+            )
             chosen.append(float(level))
         else:
             whole = channel if weights is None else _nonblind.bridged(channel, weights, psf.shape)

@@ -38,9 +38,10 @@ _DEFAULT_BOUNDARY = {"wiener": "reflect", "richardson_lucy": "unknown"}
 class Deconvolver:
     """A plan for images of one shape and one PSF: FFT plans, transfer functions and scratch, made once and kept.
 
-    With ``out=`` given, a call after the first allocates nothing that grows with the image (one of the plan's dtype; a kernel or
-    callable ``reg`` is evaluated in each call). Calls from several threads are safe;
-    they take turns.
+    With the native backend and ``out=`` given, a call after the first of its kind allocates nothing that grows with the image, as
+    long as the core can read the image where it lies: float16, long double, a foreign byte order and unaligned elements are
+    converted in a copy, and a kernel or callable ``reg`` is evaluated in each call. The other backends keep the transfer functions
+    only. Calls from several threads are safe; they take turns.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The one table of problems: parity, error tests and benchmarks all read it.
+"""The one table of problems: parity, plan, thread and error tests all read it.
 
 A case says everything but the dtype and the backend. Its data are made from its name, so that a case is the
 same problem in every process and on every machine.
@@ -368,35 +368,7 @@ _SOBEL = np.array([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]])
 
 CASES = tuple(_table())
 
-# The sizes of the speed table; the tests do not run them.
-BENCHMARKS = (
-    Case("bench-wiener-1080p", "wiener", (1080, 1920), box(15, 15), {"balance": 0.02}),
-    Case("bench-wiener-4096", "wiener", (4096, 4096), box(15, 15), {"balance": 0.02}),
-    Case(
-        "bench-rl-1080p-zero",
-        "richardson_lucy",
-        (1080, 1920),
-        box(15, 15),
-        {"num_iter": 10, "boundary": "zero"},
-    ),
-    Case("bench-rl-1080p-unknown", "richardson_lucy", (1080, 1920), box(15, 15), {"num_iter": 10}),
-    Case(
-        "bench-rl-1080p-accelerated",
-        "richardson_lucy",
-        (1080, 1920),
-        box(15, 15),
-        {"num_iter": 10, "acceleration": "biggs-andrews"},
-    ),
-    Case(
-        "bench-rl-volume",
-        "richardson_lucy",
-        (64, 256, 256),
-        box(9, 9, 9),
-        {"num_iter": 10, "boundary": "periodic"},
-    ),
-)
-
 
 def case(name: str) -> Case:
     """The case of that name."""
-    return next(c for c in CASES + BENCHMARKS if c.name == name)
+    return next(c for c in CASES if c.name == name)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,9 +23,11 @@ imagecodecs = pytest.importorskip("imagecodecs")
 from typer.testing import CliRunner  # noqa: E402
 
 import fastdeblur  # noqa: E402
+from fastdeblur import _light  # noqa: E402
 from fastdeblur import psf as generators  # noqa: E402
-from fastdeblur.cli import psfspec, transfer  # noqa: E402
+from fastdeblur.cli import psfspec  # noqa: E402
 from fastdeblur.cli.app import app  # noqa: E402
+from fastdeblur.cli.failure import WorkError  # noqa: E402
 
 COMMAND = [sys.executable, "-c", "from fastdeblur.cli import main; main()"]
 
@@ -76,7 +79,7 @@ def test_deblurs_what_was_blurred(place):
     blurred = np.fft.irfft2(np.fft.rfft2(scene, axes=(0, 1)) * otf, scene.shape[:2], axes=(0, 1))
 
     def save(name, light):
-        Image.fromarray(np.rint(255 * transfer.encode_srgb(np.clip(light, 0, 1))).astype(np.uint8)).save(name)
+        Image.fromarray(np.rint(255 * _light.encode_srgb(np.clip(light, 0, 1))).astype(np.uint8)).save(name)
 
     save("truth.png", scene)
     save("blurred.png", blurred)
@@ -253,14 +256,15 @@ def test_a_format_that_cannot_hold_the_picture_is_refused(place, name, pixels, o
         ("gaussian:1,2,3", "expected one sigma or 2 (one per axis)"),
         ("gaussian:-1", "sigma: "),
         ("defocus:1,2", "expected defocus:RADIUS"),
-        ("defocus:x", "expected defocus:RADIUS with numbers"),
+        ("defocus:x", "expected defocus:RADIUS[,blades=,rotation=] with numbers"),
         ("blur:4", "there is no file 'blur:4'"),
         ("none.npy", "there is no file 'none.npy'"),
         ("bad.npy", "cannot be read as a .npy file"),
         ("pickle.npy", "cannot be read as a .npy file"),
         ("line.npy", "expected 2 axes, got shape (5,)"),
-        ("zero.npy", "psf: expected a positive, finite sum"),
-        ("nan.npy", "psf: "),
+        ("zero.npy", "--psf: zero.npy: expected a positive, finite sum"),
+        ("nan.npy", "--psf: nan.npy: expected finite values"),
+        ("complex.npy", "--psf: complex.npy: expected a real numeric dtype"),
         ("empty.png", "--psf: empty.png: the file is empty"),
         ("photo.png", "expected a grey image, got 3 different channels"),
     ],
@@ -272,7 +276,10 @@ def test_bad_psfs_are_refused(place, spec, says):
     np.save("line.npy", np.ones(5))
     np.save("zero.npy", np.zeros((3, 3)))
     np.save("nan.npy", np.full((3, 3), np.nan))
+    np.save("complex.npy", np.ones((3, 3), complex))
     refused(place, "photo.png", "-o", "x.png", "--psf", spec, says=says)
+    refused(place, "photo.png", "-o", "newdir/", "--psf", spec, says=says)
+    assert not (place / "newdir").exists()
 
 
 def test_psf_specs(place):
@@ -349,8 +356,131 @@ def test_errors_from_the_library_name_the_file(place):
     tifffile.imwrite("negative.tif", np.full((9, 9), -1, np.float32))
     refused(
         place, "negative.tif", "-o", "x.tif", "--psf", "gaussian:1",
-        says="fastdeblur: negative.tif: image: expected values >= 0, got -1.0",
+        says="fastdeblur: IN: negative.tif: image: expected values >= 0, got -1.0",
     )  # fmt: skip
+
+
+def test_all_inputs_are_checked_before_the_first_is_written(place):
+    """Each of these is fine as a picture, and found wanting only against the method or the PSF."""
+    good, page = np.full((9, 9), 1, np.float32), np.full((30, 30), 1, np.float32)
+    tifffile.imwrite("good.tif", page)
+    tifffile.imwrite("negative.tif", np.stack([page, page - 2]), photometric="minisblack")
+    tifffile.imwrite("signed.tif", np.full((30, 30), -3, np.int16))
+    tifffile.imwrite("large.tif", page * np.float32(3e38))
+    tifffile.imwrite("small.tif", good)
+    tifffile.imwrite(
+        "five.tif", np.ones((30, 5, 4), np.float32), photometric="minisblack", planarconfig="contig"
+    )
+    wiener = ["-m", "wiener", "--psf", "gaussian:3"]
+    for name, options, says in (
+        ("negative.tif", ["--psf", "gaussian:1"], "IN: negative.tif: image: expected values >= 0, got -1.0"),
+        ("signed.tif", ["--psf", "gaussian:1"], "IN: signed.tif: image: expected values >= 0, got -3.0"),
+        ("large.tif", ["--psf", "gaussian:1"], "IN: large.tif: image: expected values within"),
+        ("large.tif", wiener, "IN: large.tif: image: expected values within"),
+        ("small.tif", wiener, "IN: small.tif: psf: expected at most 19 pixels on an axis of 9"),
+        ("five.tif", wiener, "IN: five.tif: psf: expected at most 11 pixels on an axis of 5"),
+    ):
+        refused(place, "good.tif", name, "photo.png", "-o", "made/", *options, says=says)
+        assert not (place / "made").exists()
+    assert (
+        deblur(
+            "good.tif", "signed.tif", "small.tif", "-o", "made/", "-m", "wiener", "--psf", "gaussian:1"
+        ).exit_code
+        == 0
+    )
+
+
+def test_what_is_hidden_is_not_checked(place):
+    pixels = np.ones((20, 20, 2), np.float32)
+    pixels[3:5, 3:5] = -9, 0
+    tifffile.imwrite(
+        "a.tif", pixels, photometric="minisblack", extrasamples=["unassalpha"], planarconfig="contig"
+    )
+    result = deblur("a.tif", "-o", "b.tif", "--psf", "gaussian:1", "-n", "1")
+    assert result.exit_code == 0, result.output
+    pixels[9, 9] = -9, 1
+    tifffile.imwrite(
+        "c.tif", pixels, photometric="minisblack", extrasamples=["unassalpha"], planarconfig="contig"
+    )
+    refused(place, "c.tif", "-o", "d.tif", "--psf", "gaussian:1", says="got -9.0 at index (9, 9)")
+
+
+def test_a_volume_is_checked_as_one(place):
+    tifffile.imwrite("v.tif", np.ones((3, 12, 10), np.float32), photometric="minisblack")
+    refused(
+        place, "v.tif", "-o", "w.tif", "--volume", "-m", "wiener", "--psf", "gaussian:2,1,1",
+        says="IN: v.tif: psf: expected at most 7 pixels on an axis of 3",
+    )  # fmt: skip
+
+
+def test_an_input_that_changes_after_its_check_is_a_failure(place, monkeypatch):
+    from fastdeblur.cli import deblur as module
+
+    monkeypatch.setattr(module, "_KEEP", 0)  # decoded again for the work
+    Image.open("photo.png").save("second.png")
+    real = module.images.write
+
+    def write(picture, out, overwrite):
+        real(picture, out, overwrite)
+        (place / "second.png").write_bytes(b"hello")
+
+    monkeypatch.setattr(module.images, "write", write)
+    result = deblur("photo.png", "second.png", "-o", "out/", "--psf", "gaussian:1", "-n", "1")
+    assert result.exit_code == 1
+    assert "second.png: expected a PNG, JPEG or TIFF" in result.stderr
+    assert [name for name in files(place) if name.startswith("out")] == ["out", "out/photo.png"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes as POSIX has them")
+def test_a_link_stays_a_link(place):
+    (place / "sub").mkdir()
+    os.symlink("sub/real.png", "link.png")
+    refused(place, "photo.png", "-o", "link.png", "--psf", "gaussian:1", says="link.png exists; --overwrite")
+    for _ in range(2):  # first it points at nothing
+        done = deblur("photo.png", "-o", "link.png", "--psf", "gaussian:1", "-n", "1", "--overwrite")
+        assert done.exit_code == 0, done.output
+        assert os.readlink("link.png") == "sub/real.png"
+        with Image.open("sub/real.png") as image:
+            assert image.size == (30, 24)
+    assert files(place) == ["link.png", "photo.png", "sub", "sub/real.png"]
+    os.symlink("nowhere/real.png", "lost.png")
+    refused(
+        place, "photo.png", "-o", "lost.png", "--psf", "gaussian:1", "--overwrite",
+        says="nowhere' does not exist",
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes as POSIX has them")
+def test_a_pipe_is_refused_not_waited_for(place):
+    os.mkfifo("pipe.png")
+    result = subprocess.run(
+        [*COMMAND, "deblur", "pipe.png", "-o", "x.png", "--psf", "gaussian:1"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert result.stderr == "fastdeblur: IN: pipe.png: expected a regular file, got a pipe or a device\n"
+
+
+def test_one_plan_is_kept_at_a_time(place):
+    """A folder of pictures that are all cropped differently must not fill the memory."""
+    from gc import collect
+    from weakref import ref
+
+    from fastdeblur.cli import images, restore
+
+    settings = restore.Settings("richardson-lucy", 0.01, 1, None, None, 0.0, None, 1, "numpy", None)
+    restorer = restore.Restorer(settings, generators.gaussian(1))
+    plans = []
+    for width in (10, 11, 11, 12):
+        picture = images.Picture(place / "x", "PNG", [images.Page(np.ones((9, width), np.uint8))], 1.0)
+        restorer.pages(picture)
+        plans.append(ref(restorer._plan[1]))
+    collect()
+    assert plans[1] is plans[2]
+    assert [plan() is None for plan in plans] == [True, True, True, False]
 
 
 def test_options_reach_the_library(place):
@@ -491,7 +621,8 @@ def test_the_package_does_not_import_the_command():
     code = (
         "import sys, fastdeblur; print([m for m in ('typer', 'rich', 'PIL', 'tifffile') if m in sys.modules])"
     )
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+    printed = subprocess.check_output([sys.executable, "-c", code], cwd=Path(__file__).parent, text=True)
+    assert printed.strip() == "[]"
 
 
 def test_the_bar_shows_iterations(monkeypatch):
@@ -527,6 +658,10 @@ def test_info():
     assert found["numpy"] == np.__version__
     assert found["backends"]["numpy"] == ""
     assert found["threads"] >= 1
+    if not found["backends"]["native"]:
+        from fastdeblur.backends import native
+
+        assert found["threads"] == native.default_threads()
     assert set(found["backends"]) >= {"native", "numba", "numpy"}
     text = run("info").stdout
     for name in found:
@@ -559,6 +694,39 @@ def test_demo(place, monkeypatch):
     refused(
         place, "--output-dir", "nowhere", says="'nowhere' does not exist", command=lambda *a: run("demo", *a)
     )
+
+
+def test_demo_looks_at_its_places_first(place, monkeypatch):
+    pytest.importorskip("skimage")
+    from fastdeblur.cli import demo as module
+
+    def never(*arguments, **options):
+        raise AssertionError("work has begun")
+
+    monkeypatch.setattr(module, "_clock", never)
+    (place / "fastdeblur-astronaut.png").mkdir()
+    refused(
+        place,
+        says="--output-dir: fastdeblur-astronaut.png is a directory",
+        command=lambda *a: run("demo", *a),
+    )
+    monkeypatch.setattr(os, "access", lambda path, mode: not ("locked" in str(path) and mode & os.W_OK))
+    (place / "locked").mkdir()
+    refused(place, "-o", "locked", says="'locked' cannot be written to", command=lambda *a: run("demo", *a))
+
+
+def test_demo_names_the_file_that_cannot_be_written(place, monkeypatch):
+    from fastdeblur.cli import demo as module
+    from fastdeblur.cli import images
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(images.os, "fsync", full)
+    case = module.Case("x", ["before"], [np.zeros((9, 9), np.uint8)], [])
+    with pytest.raises(WorkError, match=r"x\.png: cannot be written: No space left on device$"):
+        module._write(case, place / "x.png")
+    assert files(place) == ["photo.png"]
 
 
 def test_demo_says_what_it_needs(place, monkeypatch):

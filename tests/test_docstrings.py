@@ -8,7 +8,7 @@ import re
 import pytest
 
 import fastdeblur
-from fastdeblur import psf
+from fastdeblur import estimate, psf
 
 FUNCTIONS = {
     "wiener": fastdeblur.wiener,
@@ -17,6 +17,22 @@ FUNCTIONS = {
     "psf.gaussian": psf.gaussian,
     "psf.motion": psf.motion,
     "psf.defocus": psf.defocus,
+    "psf.born_wolf": psf.born_wolf,
+    "psf.gibson_lanni": psf.gibson_lanni,
+    "psf.from_beads": psf.from_beads,
+    "psf.from_edge": psf.from_edge,
+    "psf.from_image": psf.from_image,
+    "psf.psf2otf": psf.psf2otf,
+    "psf.otf2psf": psf.otf2psf,
+    "psf.edgetaper": psf.edgetaper,
+    "psf.resample": psf.resample,
+    "psf.crop_energy": psf.crop_energy,
+    "psf.check": psf.check,
+    "estimate.noise": estimate.noise,
+    "estimate.motion": estimate.motion,
+    "estimate.defocus": estimate.defocus,
+    "estimate.gaussian": estimate.gaussian,
+    "estimate.kind": estimate.kind,
 }
 CALLABLES = {**FUNCTIONS, "Deconvolver": fastdeblur.Deconvolver}
 METHODS = {"wiener": fastdeblur.wiener, "richardson_lucy": fastdeblur.richardson_lucy}

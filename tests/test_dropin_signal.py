@@ -6,17 +6,20 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 theirs = pytest.importorskip("scipy.signal")
 ours = pytest.importorskip("fastdeblur.scipy.signal")
 
+from dropin_calls import examples  # noqa: E402
 from fastdeblur._dropin.replaces import core  # noqa: E402
+from fastdeblur.scipy.signal import _convolve  # noqa: E402
 
 if core() is None:
     pytest.skip("no compiled core: every call is the original's", allow_module_level=True)
@@ -119,21 +122,21 @@ def check(name: str, *args: Any, **kwargs: Any) -> np.ndarray | None:
 
 
 @given(pair=pairs(), mode=modes, method=st.sampled_from(("auto", "direct", "fft")))
-@settings(max_examples=150)
+@examples(90)
 def test_convolve_and_correlate(pair: Any, mode: str, method: str) -> None:
     check("convolve", *pair, mode, method)
     check("correlate", *pair, mode, method)
 
 
 @given(pair=pairs(), mode=modes)
-@settings(max_examples=150)
+@examples(90)
 def test_fft_convolutions(pair: Any, mode: str) -> None:
     check("fftconvolve", *pair, mode)
     check("oaconvolve", *pair, mode)
 
 
 @given(pair=pairs(dtypes="fdl"), mode=modes, data=st.data())
-@settings(max_examples=100)
+@examples(60)
 def test_fft_convolutions_along_axes(pair: Any, mode: str, data: Any) -> None:
     a, b = pair
     axes = data.draw(
@@ -159,7 +162,7 @@ def test_fft_convolutions_along_axes(pair: Any, mode: str, data: Any) -> None:
     boundary=st.sampled_from(("fill", "wrap", "symm")),
     fillvalue=st.sampled_from((0, 3, -2, 2.5, 300)),
 )
-@settings(max_examples=200)
+@examples(120)
 def test_in_the_plane(pair: Any, mode: str, boundary: str, fillvalue: float) -> None:
     if pair[0].size == 0 < pair[1].size and mode == "full" and boundary != "fill":
         # The original would end this process.
@@ -269,7 +272,7 @@ def test_images_in_tiles_and_whole(shapes: Any, char: str) -> None:
         np.testing.assert_allclose(got / scale, want / scale, rtol=0, atol=20 * eps(got))
 
 
-@pytest.mark.parametrize("k", [1, 2, 3, 4, 7, 8])
+@pytest.mark.parametrize("k", [1, 2, 3, 8])
 @pytest.mark.parametrize("n", [(40,), (40, 41), (9, 10, 11), (6000,), (900, 700)])
 def test_impulses_come_out_where_the_original_puts_them(n: Any, k: int) -> None:
     kernel = np.arange(1.0, 1 + k ** len(n)).reshape((k,) * len(n))
@@ -289,7 +292,7 @@ def test_impulses_come_out_where_the_original_puts_them(n: Any, k: int) -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
 @pytest.mark.parametrize(
-    "shapes", [((9000,), (21,)), ((60, 70), (5, 5)), ((60, 70), (40, 40)), ((30,), (30,))]
+    "shapes", [((9000,), (21,)), ((60, 70), (5, 5)), ((60, 70), (20, 20)), ((30,), (30,))]
 )
 def test_not_finite(bad: float, shapes: Any) -> None:
     for place in (0, 1):
@@ -339,7 +342,7 @@ def test_small_weights_count(tiny: float) -> None:
     size=st.one_of(st.none(), st.integers(1, 6), st.lists(st.integers(1, 7), min_size=1, max_size=3)),
     noise=st.one_of(st.none(), st.floats(0.01, 5)),
 )
-@settings(max_examples=100)
+@examples(60)
 def test_wiener(seed: int, char: str, shape: Any, size: Any, noise: float | None) -> None:
     a = array(seed, shape, char)
     want, got = outcome(theirs.wiener, a, size, noise), outcome(ours.wiener, a, size, noise)
@@ -391,7 +394,7 @@ def test_wiener_of_flat_patches_is_the_originals() -> None:
     lengths=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     layout=st.sampled_from(LAYOUTS),
 )
-@settings(max_examples=100)
+@examples(60)
 def test_sepfir2d(seed: int, char: str, taps: str, shape: Any, lengths: Any, layout: str) -> None:
     a = laid_out(array(seed, shape, char), layout)
     row, column = array(seed + 1, lengths[:1], taps), array(seed + 2, lengths[1:], taps)
@@ -414,6 +417,22 @@ def test_sepfir2d_with_kernels_longer_than_the_image() -> None:
     )
 
 
+@pytest.mark.parametrize("char", ["f", "d", "h", "l", "B", "F", "D", ">d"])
+def test_sepfir2d_with_kernels_longer_than_an_axis(char: str) -> None:
+    """Of every dtype; the original, which writes beyond its arrays then, is asked about an image with a border."""
+    a = (array(1, (6, 19), char[-1]) * 9).astype(char)
+    for lengths in ((21, 3), (3, 13), (23, 29)):
+        row, column = array(2, lengths[:1], "f"), array(3, lengths[1:], "f")
+        wide = np.pad(a, 15, "symmetric")
+        want = theirs.sepfir2d(wide, row, column)[15:-15, 15:-15]
+        for kernels in ((row, column), (row.tolist(), column)):
+            got = ours.sepfir2d(a, *kernels)
+            assert got.dtype == want.dtype
+            np.testing.assert_allclose(got, want, atol=20 * eps(want) * np.abs(want).max())
+    assert ours.sepfir2d(np.ones((2, 2)), [1.0] * 2001, [1.0] * 2001).tolist() == [[2001.0**2] * 2] * 2
+    assert outcome(ours.sepfir2d, a, np.ones(22, "f"), np.ones(3, "f")) is ValueError
+
+
 @given(
     seed=seeds,
     char=st.sampled_from(DTYPES),
@@ -421,7 +440,7 @@ def test_sepfir2d_with_kernels_longer_than_the_image() -> None:
     size=st.one_of(st.integers(-1, 13), st.none(), st.lists(st.integers(1, 9), min_size=2, max_size=2)),
     layout=st.sampled_from(LAYOUTS),
 )
-@settings(max_examples=100)
+@examples(60)
 @example(seed=1, char="d", shape=(3, 4), size=9, layout="plain")
 @example(seed=1, char="B", shape=(40, 50), size=3, layout="plain")
 def test_medfilt2d(seed: int, char: str, shape: Any, size: Any, layout: str) -> None:
@@ -434,6 +453,42 @@ def test_medfilt2d(seed: int, char: str, shape: Any, size: Any, layout: str) -> 
         return
     assert got.dtype == want.dtype
     np.testing.assert_array_equal(got, want)
+
+
+def test_numpys_scalars_are_accelerated() -> None:
+    a, k = array(1, (80, 90), "d"), array(2, (7, 7), "d")
+    for name, args in (
+        ("wiener", (a, np.int64(3), np.float64(0.5))),
+        ("wiener", (a, (np.int32(3), 5))),
+        ("medfilt2d", (a, np.int64(3))),
+        ("medfilt2d", (a, [np.int64(3), 5])),
+        ("convolve2d", (a, k, "same", "fill", np.float64(2.5))),
+        ("convolve2d", (a.astype("l"), k.astype("l"), "same", "fill", np.uint8(3))),
+    ):
+        assert taken(name, *args)
+        np.testing.assert_allclose(
+            getattr(ours, name)(*args), getattr(theirs, name)(*args), rtol=1e-9, atol=1e-12
+        )
+
+
+@pytest.mark.parametrize("char", ["l", "L"])
+def test_medians_of_integers_that_a_double_does_not_hold(char: str) -> None:
+    a = 2**60 + np.random.default_rng(1).integers(0, 3000, (20, 21)).astype(char)
+    np.testing.assert_array_equal(ours.medfilt2d(a), theirs.medfilt2d(a))
+
+
+@pytest.mark.parametrize("chars", ["dd", "ll", "BB", "Bd", "dl", "?B"])
+@pytest.mark.parametrize("k", [3, 40])
+def test_the_choice_is_what_convolve_does(monkeypatch: Any, chars: str, k: int) -> None:
+    a, b = array(1, (60, 60), chars[0]), array(2, (k, k), chars[1])
+    for big in (1, 2**55) if chars == "ll" else (1,):
+        chosen, done = ours.choose_conv_method(a * big, b), []
+        with monkeypatch.context() as patch:
+            for module, method in ((_convolve._fft, "fft"), (_convolve._direct, "direct")):
+                way = module.convolution
+                patch.setattr(module, "convolution", lambda *c, w=way, m=method, d=done: d.append(m) or w(*c))
+            ours.convolve(a * big, b)
+        assert done == [chosen]
 
 
 def test_choice_of_a_method() -> None:
@@ -483,6 +538,7 @@ def test_one_and_many_threads_agree() -> None:
     printed = {
         subprocess.run(
             [sys.executable, "-c", THREADS_SCRIPT],
+            cwd=Path(__file__).parent,  # not the root, whose source tree would hide an installed package
             env={**os.environ, "OMP_NUM_THREADS": threads},
             check=True,
             capture_output=True,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fastdeblur
-from conftest import need
+from conftest import BACKENDS, need
 from fastdeblur import Deconvolver, InvalidArgument, OutOfMemory, PSFWarning, Unsupported, estimate_memory
 from fastdeblur import errors as errors_module
 
@@ -130,6 +134,8 @@ WIENER = [
     ("reg", lambda *f: np.nan, "finite values, got NaN"),
     ("reg", lambda *f: np.ones((3, 3)), r"broadcast to \(\d+, \d+\), got shape \(3, 3\)"),
     ("reg", lambda *f: "rough", "return numbers"),
+    ("reg", lambda *f: 1e25 + 0 * f[0], r"expected \|R\| <= 1.3e\+19 .*got 1e\+25"),
+    ("reg", np.ma.masked_less(PSF, 0.1), "mask would be lost"),
 ]
 
 RL = [
@@ -154,8 +160,8 @@ RL = [
     ("tol", "small", "a finite number >= 0, got 'small'"),
     ("callback", 3, "expected a callable, got int"),
     ("callback", "print", "expected a callable, got str"),
-    ("weights", np.ones((20, 31)), r"expected shape \(20, 30\) or \(20, 30\), got \(20, 31\)"),
-    ("weights", 1.0, r"expected shape \(20, 30\) or \(20, 30\), got \(\)"),
+    ("weights", np.ones((20, 31)), r"expected shape \(20, 30\), got \(20, 31\)"),
+    ("weights", 1.0, r"expected shape \(20, 30\), got \(\)"),
     ("weights", np.zeros((20, 30)), "at least one positive value"),
     ("weights", spoilt(-1), r"expected values >= 0, got -1.0 at index \(4, 7\)"),
     ("weights", spoilt(np.nan), r"expected finite values, got nan at index \(4, 7\)"),
@@ -183,6 +189,16 @@ def label(row):
     return f"{row[0]}-{text[:30]}"
 
 
+def calls(rows):
+    """(row, backend): arguments are checked before a backend sees them, but pixels and callables are looked at in each."""
+    found = []
+    for row in rows:
+        looked_at = (row[0] == "image" and re.search("finite|>= 0|overflow", row[2])) or callable(row[1])
+        names = BACKENDS if looked_at else ("numpy",)
+        found += [pytest.param(row, name, id=f"{label(row)}-{name}") for name in names]
+    return found
+
+
 def expect(function, arguments, argument, rule, error=InvalidArgument):
     out = arguments.get("out")
     before = np.array(out) if isinstance(out, np.ndarray) else None
@@ -200,8 +216,9 @@ def expect(function, arguments, argument, rule, error=InvalidArgument):
         np.testing.assert_array_equal(np.array(image), image_before)
 
 
-@pytest.mark.parametrize("row", SHARED + WIENER, ids=label)
+@pytest.mark.parametrize(("row", "backend"), calls(SHARED + WIENER))
 def test_wiener(row, backend):
+    need(backend)
     argument, value, rule = row
     arguments = {
         "image": IMAGE,
@@ -215,8 +232,9 @@ def test_wiener(row, backend):
     expect(fastdeblur.wiener, arguments | {argument: value}, argument, rule)
 
 
-@pytest.mark.parametrize("row", SHARED + RL, ids=label)
+@pytest.mark.parametrize(("row", "backend"), calls(SHARED + RL))
 def test_richardson_lucy(row, backend):
+    need(backend)
     argument, value, rule = row
     arguments = {
         "image": IMAGE,
@@ -330,10 +348,30 @@ def test_a_film_without_channel_axis_is_asked_about(backend):
 
 def test_an_estimate_asked_for_too_late(backend):
     kept = []
-    fastdeblur.richardson_lucy(IMAGE, PSF, 2, callback=kept.append, backend=backend)
-    if backend == "native":  # the others keep a copy of each
-        with pytest.raises(RuntimeError, match="its iteration is over"):
-            kept[0].estimate()
+
+    def keep(state):
+        if kept:
+            with pytest.raises(RuntimeError, match="estimate: its iteration is over"):
+                kept[-1].estimate()
+        assert state.estimate().shape == IMAGE.shape
+        kept.append(state)
+
+    fastdeblur.richardson_lucy(IMAGE, PSF, 2, callback=keep, backend=backend)
+    assert [state.iteration for state in kept] == [1, 2]
+    with pytest.raises(RuntimeError, match="estimate: its iteration is over"):
+        kept[-1].estimate()
+
+
+def test_a_callback_whose_answer_is_neither_true_nor_false(backend):
+    arguments = {
+        "image": IMAGE,
+        "psf": PSF,
+        "num_iter": 2,
+        "out": np.full_like(IMAGE, -7),
+        "backend": backend,
+    }
+    arguments["callback"] = lambda state: state.estimate() > 0
+    expect(fastdeblur.richardson_lucy, arguments, "callback", "true or false, got ndarray")
 
 
 @pytest.mark.parametrize("unit", [1e20, 1e-23])
@@ -355,6 +393,9 @@ def test_weights_are_needed_for_every_image_of_a_batch(backend):
     weights[1] = 0
     arguments = {"image": np.ones((2, 20, 30)), "psf": PSF, "weights": weights, "backend": backend}
     expect(fastdeblur.richardson_lucy, arguments, "weights", "at least one positive value per image")
+    wrong = arguments | {"weights": np.ones((3, 20, 30))}
+    rule = r"expected shape \(2, 20, 30\) or \(20, 30\), got \(3, 20, 30\)"
+    expect(fastdeblur.richardson_lucy, wrong, "weights", rule)
 
 
 def test_transfer_function_of_the_wrong_shape(backend):
@@ -367,6 +408,22 @@ def test_transfer_function_of_the_wrong_shape(backend):
     )
     nan = np.full((20, 16), complex(np.nan, 0))
     expect(fastdeblur.wiener, arguments | {"reg": nan}, "reg", "finite")
+    large = np.full((20, 16), 1e30 + 0j)
+    expect(fastdeblur.wiener, arguments | {"reg": large}, "reg", r"\|R\| <= 1.3e\+19 .*got 1e\+30")
+    masked = np.ma.masked_less(np.ones((20, 16), complex), 0.5)
+    expect(fastdeblur.wiener, arguments | {"reg": masked}, "reg", "mask would be lost")
+
+
+@pytest.mark.parametrize("balance", [0.0, 0.1, 1e38])
+@pytest.mark.parametrize("size", [1.0, 1e19])
+def test_a_large_penalty_gives_no_nan(balance, size, backend):
+    """What it penalises goes; nothing overflows into the rest."""
+    arguments = {"boundary": "periodic", "backend": backend}
+    transfer = np.full((20, 16), complex(size))
+    expected = IMAGE if balance == 0 else np.zeros_like(IMAGE) if balance * size > 1e9 else IMAGE / 1.1
+    for reg in (transfer, lambda fy, fx: size + 0 * fx):
+        result = fastdeblur.wiener(IMAGE, PSF, balance, reg=reg, **arguments)
+        np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("overlap", ["same", "shifted", "reversed", "interleaved"])
@@ -419,7 +476,8 @@ def test_interleaved_memory_that_does_not_overlap_is_fine(backend):
 def test_memory_that_cannot_be_had(bad, backend):
     for function, parameter in ((fastdeblur.wiener, "balance"), (fastdeblur.richardson_lucy, "num_iter")):
         arguments = {"image": IMAGE, "psf": PSF, parameter: 1, "backend": backend} | bad
-        with pytest.raises(OutOfMemory, match=r"^\w.*: .*(Unable|cannot|needs).*"):
+        blamed = "psf: " if "psf" in bad and bad["psf"] is HUGE else r"\w.*: "
+        with pytest.raises(OutOfMemory, match=rf"^{blamed}.*(Unable|cannot|needs).*"):
             function(**arguments)
 
 
@@ -436,6 +494,52 @@ def test_a_plan_whose_memory_cannot_be_had(backend):
     with pytest.raises(OutOfMemory):
         plan.richardson_lucy(HUGE, 1)
     assert estimate_memory("wiener", (1 << 20, 1 << 20), (3, 3), backend=backend) > 1 << 40
+
+
+def test_a_plan_asks_again_when_a_call_needs_more(backend, monkeypatch):
+    """The memory that a first, plain call was allowed says nothing of an accelerated one, nor of one with weights."""
+    from fastdeblur import _problem
+
+    asked = []
+    monkeypatch.setattr(_problem, "require_memory", lambda needed, what: asked.append(needed))
+    plan = Deconvolver((200, 300), PSF, boundary="reflect", backend=backend)
+    image = np.ones((200, 300), np.float32)
+    calls = [
+        {},
+        {"acceleration": "ogm"},
+        {"acceleration": "biggs-andrews"},
+        {"acceleration": "biggs-andrews", "weights": image},
+        {"acceleration": "ogm"},
+        {},
+    ]
+    for arguments in calls:
+        plan.richardson_lucy(image, 1, **arguments)
+    assert len(asked) == 4
+    estimates = [
+        estimate_memory(
+            "richardson_lucy",
+            (200, 300),
+            (3, 3),
+            boundary="reflect",
+            acceleration=arguments.get("acceleration"),
+            weights="weights" in arguments,
+            backend=backend,
+        )
+        for arguments in calls[:4]
+    ]
+    if backend == "native":  # it still has what the calls before took
+        estimates = np.diff(estimates, prepend=0)
+    np.testing.assert_allclose(asked, estimates, rtol=0.1, atol=200_000)
+
+    def refuse(needed, what):
+        raise OutOfMemory(f"{what}: no")
+
+    monkeypatch.setattr(_problem, "require_memory", refuse)
+    fresh = Deconvolver((200, 300), PSF, backend=backend)
+    for _ in range(2):  # what was refused once is not allowed the next time
+        with pytest.raises(OutOfMemory, match=r"^richardson_lucy on a grid of .*: no"):
+            fresh.richardson_lucy(image, 1)
+    plan.richardson_lucy(image, 1)
 
 
 # ------------------------------------------------------------------------------------------------ Deconvolver
@@ -469,9 +573,10 @@ def test_deconvolver(arguments, argument, rule):
 
 
 @pytest.mark.parametrize(
-    "row", [r for r in SHARED + WIENER if r[0] in ("image", "balance", "reg", "out")], ids=label
+    ("row", "backend"), calls(r for r in SHARED + WIENER if r[0] in ("image", "balance", "reg", "out"))
 )
 def test_deconvolver_wiener(row, backend):
+    need(backend)
     argument, value, rule = row
     if argument == "image" and getattr(value, "shape", (20, 30)) != (20, 30):
         rule = "expected the plan's shape"
@@ -482,11 +587,11 @@ def test_deconvolver_wiener(row, backend):
 
 
 @pytest.mark.parametrize(
-    "row",
-    [r for r in SHARED + RL if r[0] not in ("psf", "boundary", "channel_axis", "n_threads", "backend")],
-    ids=label,
+    ("row", "backend"),
+    calls(r for r in SHARED + RL if r[0] not in ("psf", "boundary", "channel_axis", "n_threads", "backend")),
 )
 def test_deconvolver_richardson_lucy(row, backend):
+    need(backend)
     argument, value, rule = row
     if argument == "image" and getattr(value, "shape", (20, 30)) != (20, 30):
         rule = "expected the plan's shape"
@@ -530,6 +635,7 @@ def test_values_beyond_float32_in_a_float32_plan(backend):
         ({"psf_shape": 3}, "psf_shape", "a tuple of integers, got 3"),
         ({"psf_shape": (3, 0)}, "psf_shape", "an integer >= 1, got 0"),
         ({"psf_shape": (3, 3, 3)}, "psf", "at most 2 axes"),
+        ({"shape": (4, 4), "psf_shape": (15, 15)}, "psf", "at most 9 pixels on an axis of 4"),
         ({"dtype": complex}, "dtype", "real numeric dtype, got"),
         ({"dtype": "f99"}, "dtype", "real numeric dtype, got 'f99'"),
         ({"dtype": None}, "dtype", "real numeric dtype, got None"),
@@ -574,6 +680,33 @@ def test_auto_goes_past_backends_that_cannot(monkeypatch):
     np.testing.assert_array_equal(fastdeblur.wiener(IMAGE, PSF, 0.1), expected)
 
 
+def test_a_numba_that_cannot_be_imported_is_not_taken(tmp_path):
+    (tmp_path / "numba.py").write_text("raise ImportError('Numba needs NumPy 1.0 or less\\nsorry')")
+    code = """
+import numpy as np, fastdeblur
+from fastdeblur.backends import get_backend
+from fastdeblur.backends.native import NativeBackend
+NativeBackend.why_not = lambda self, spec=None: "it is Sunday"
+print(fastdeblur.wiener(np.ones((5, 7)), np.ones((3, 3)), 0.1).round(6).min())
+print(get_backend("numba").why_not())
+try:
+    fastdeblur.wiener(np.ones((5, 7)), np.ones((3, 3)), 0.1, backend="numba")
+except fastdeblur.Unsupported as error:
+    print(error)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent,  # not the root, whose source tree would hide an installed package
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    why = "numba is installed but cannot be imported (ImportError: Numba needs NumPy 1.0 or less)"
+    assert result.stdout.splitlines() == ["1.0", why, f"backend: 'numba' cannot run wiener: {why}"]
+
+
 @pytest.mark.parametrize(
     ("error", "builtin"),
     [
@@ -613,6 +746,18 @@ def test_an_off_centre_psf_warns(backend):
 @pytest.mark.parametrize("psf", [np.ones((2, 2)), np.ones((4, 6)), np.ones((15, 15)), lopsided(5, 7)])
 def test_good_psfs_do_not_warn(psf, backend):
     fastdeblur.wiener(IMAGE, psf, 0.1, backend=backend)  # warnings are errors here
+
+
+def test_a_required_backend_must_exist(monkeypatch):
+    """Where none has that name, none of its tests could fail."""
+    import conftest
+
+    for names in ({"cuda"}, {"cupy", "native"}):
+        monkeypatch.setattr(conftest, "REQUIRED", frozenset(names))
+        with pytest.raises(pytest.UsageError, match=r"FASTDEBLUR_REQUIRE: expected names from .*got \['cu"):
+            conftest.pytest_configure(None)
+    monkeypatch.setattr(conftest, "REQUIRED", frozenset({"native", "numba"}))
+    conftest.pytest_configure(None)
 
 
 def test_need_fails_where_a_backend_is_required(monkeypatch):

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage, optimize, signal
 
 from conftest import need
+from fastdeblur import psf
 from fastdeblur.estimate import _gradient_prior as prior
 from fastdeblur.estimate import _kernel_step as step
 from fastdeblur.estimate import _support as support
@@ -163,3 +164,20 @@ def test_hyper_laplacian_fills_what_has_no_weight():
     result = hyper_laplacian(broken, PSF, 0.005, weights=weights, native=native)
     ignored = hyper_laplacian(broken, PSF, 0.005, native=native)
     assert ((result - sharp) ** 2).mean() < 0.25 * ((ignored - sharp) ** 2).mean()
+
+
+def test_hyper_laplacian_with_saturated_light():
+    sharp, kernel = squares(), psf.motion(11, 30)
+    for row, column in ((50, 80), (90, 20), (20, 100)):
+        sharp[row : row + 10, column : column + 10] = 3.0
+    padded = np.pad(sharp, [(n // 2,) * 2 for n in kernel.shape], mode="edge")
+    image = signal.fftconvolve(padded, kernel, "valid")
+    over = image > 1
+    image = np.minimum(image, 1)
+
+    def error(**kwargs):
+        result = hyper_laplacian(image, kernel, 0.005, native=False, **kwargs)
+        return np.abs(np.clip(result, 0, 1) - sharp)[~over].mean()
+
+    assert error(weights=1.0 - over) < 0.7 * error()
+    assert error(saturated=over) < 0.85 * error()

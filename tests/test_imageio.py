@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
 import zlib
 from functools import lru_cache
@@ -18,7 +19,8 @@ Image = pytest.importorskip("PIL.Image")
 tifffile = pytest.importorskip("tifffile")
 imagecodecs = pytest.importorskip("imagecodecs")
 
-from fastdeblur.cli import exif, images, transfer  # noqa: E402
+from fastdeblur import _light  # noqa: E402
+from fastdeblur.cli import exif, images  # noqa: E402
 from fastdeblur.cli.failure import UsageError, WorkError  # noqa: E402
 from fastdeblur.cli.restore import Restorer, Settings, fill_hidden, volume_order  # noqa: E402
 
@@ -103,15 +105,13 @@ def test_png_keeps_every_value(tmp_path, dtype, samples):
 @pytest.mark.parametrize("bits", [8, 16])
 def test_transfer_round_trip_is_exact_for_every_level(gamma, bits):
     levels = np.arange(2**bits, dtype=np.float32) / np.float32(2**bits - 1)
-    back = transfer.encode(transfer.decode(levels, gamma), gamma)
+    back = _light.encode(_light.decode(levels, gamma), gamma)
     np.testing.assert_array_equal(np.rint(back * (2**bits - 1)), np.arange(2**bits))
 
 
 def test_srgb_matches_the_standard():
-    np.testing.assert_allclose(transfer.decode_srgb(np.array([0.0, 0.5, 1.0])), [0, 0.21404114, 1], atol=1e-8)
-    np.testing.assert_allclose(
-        transfer.encode_srgb(np.array([0.001, 0.18])), [0.01292, 0.46135612], atol=1e-8
-    )
+    np.testing.assert_allclose(_light.decode_srgb(np.array([0.0, 0.5, 1.0])), [0, 0.21404114, 1], atol=1e-8)
+    np.testing.assert_allclose(_light.encode_srgb(np.array([0.001, 0.18])), [0.01292, 0.46135612], atol=1e-8)
 
 
 def test_png_chunks_are_kept(tmp_path):
@@ -478,8 +478,8 @@ def test_light_is_what_gets_blurred(tmp_path):
     pixels = random((20, 22), "uint8")
     Image.fromarray(pixels).save(tmp_path / "a.png")
     psf = np.ones((3, 3))
-    light = transfer.decode_srgb(pixels.astype(np.float32) / 255)
-    expected = np.clip(transfer.encode_srgb(wiener(light, psf, 0.1, backend="numpy")), 0, 1)
+    light = _light.decode_srgb(pixels.astype(np.float32) / 255)
+    expected = np.clip(_light.encode_srgb(wiener(light, psf, 0.1, backend="numpy")), 0, 1)
     found = through(tmp_path / "a.png", tmp_path / "b.png", psf=psf, method="wiener", balance=0.1)
     np.testing.assert_array_equal(found.pages[0].pixels, np.rint(expected * 255))
     plain = np.clip(wiener(pixels, psf, 0.1, backend="numpy"), 0, 255)
@@ -504,6 +504,120 @@ def test_truncated_files_are_told(tmp_path, format_, share):
     path = tmp_path / "cut"
     path.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(UsageError, match=r"^IN: .*cut: "):
+        images.read(path)
+
+
+def stack_file(kind):
+    """A TIFF of five pages, as the program of that name lays it out."""
+    stack, file = random((5, 10, 12), "float32"), io.BytesIO()
+    if kind.startswith("pillow"):
+        first, *others = [Image.fromarray(plane) for plane in stack]
+        options = {"compression": "tiff_lzw"} if kind == "pillow-lzw" else {}
+        first.save(file, "TIFF", save_all=True, append_images=others, **options)
+    else:
+        options = {
+            "imagej": {"imagej": True},
+            "ome": {"ome": True, "metadata": {"axes": "ZYX"}},
+            "shaped": {},
+            "shaped-deflate": {"compression": "deflate"},
+            "bigtiff": {"bigtiff": True},
+            "plain": {"metadata": None},
+        }[kind]
+        tifffile.imwrite(file, stack, photometric="minisblack", **options)
+    return file.getvalue(), stack
+
+
+@pytest.mark.parametrize(
+    "kind", ["imagej", "ome", "shaped", "shaped-deflate", "bigtiff", "plain", "pillow", "pillow-lzw"]
+)
+def test_a_stack_without_its_last_pages_is_told(tmp_path, kind):
+    """Wherever the file is cut: tifffile takes the pages that it finds for all there are."""
+    data, stack = stack_file(kind)
+    path = tmp_path / "cut.tif"
+    read = []
+    for size in range(len(data), 8, -13):
+        path.write_bytes(data[:size])
+        try:
+            picture = images.read(path)
+        except UsageError as error:
+            assert re.search(r"cut.tif: the TIFF (is truncated|cannot be decoded)", str(error))  # noqa: PT017
+        else:  # nothing but padding is missing
+            read.append(size)
+            for page, plane in zip(picture.pages, stack, strict=True):
+                np.testing.assert_array_equal(page.pixels, plane)
+    assert read[0] == len(data)
+    assert read[-1] > len(data) - 30
+
+
+@pytest.mark.parametrize("kind", ["imagej", "ome", "shaped"])
+def test_a_stack_whose_writer_was_interrupted_is_told(tmp_path, kind):
+    """The chain of pages ends as it should, but the metadata promise more."""
+    data, _ = stack_file(kind)
+    path = tmp_path / "short.tif"
+    path.write_bytes(data)
+    with tifffile.TiffFile(path) as tif:
+        third = tif.pages[2].aspage() if hasattr(tif.pages[2], "aspage") else tif.pages[2]
+        end = third.offset + 2 + 12 * len(third.tags)
+    path.write_bytes(data[:end] + bytes(4) + data[end + 4 :])
+    with pytest.raises(UsageError, match="truncated: its metadata say 5 planes, but it holds 3"):
+        images.read(path)
+
+
+def test_planes_behind_a_lone_page_that_are_not_there_are_told(tmp_path):
+    stack = random((5, 10, 12), "uint16")
+    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack", metadata={"truncate": True})
+    assert len(images.read(tmp_path / "a.tif").pages) == 5
+    data = (tmp_path / "a.tif").read_bytes()
+    end = data.index(stack.tobytes()) + stack.nbytes
+    for lost in (1, 200, 700):
+        (tmp_path / "cut.tif").write_bytes(data[: end - lost])
+        with pytest.raises(UsageError, match="the TIFF is truncated"):
+            images.read(tmp_path / "cut.tif")
+
+
+def test_one_file_of_an_ome_set_is_whole(tmp_path):
+    """OME's metadata speak of the whole set; the other planes are in files of other UUIDs."""
+    stack = random((2, 10, 12), "uint16")
+    tifffile.imwrite(tmp_path / "a.ome.tif", stack, metadata={"axes": "ZYX"})
+    with tifffile.TiffFile(tmp_path / "a.ome.tif") as tif:
+        xml = tif.ome_metadata
+    uuid = re.search(r'UUID="([^"]+)"', xml)[1]
+    sets = "".join(
+        f'<TiffData FirstZ="{z}" IFD="{z % 2}" PlaneCount="1"><UUID FileName="{name}">{which}</UUID></TiffData>'
+        for z, (name, which) in enumerate([("a.ome.tif", uuid)] * 2 + [("b.ome.tif", "urn:uuid:other")] * 2)
+    )
+    xml = re.sub(r"<TiffData.*?(/>|</TiffData>)", sets, xml, count=1).replace('SizeZ="2"', 'SizeZ="4"')
+    tifffile.imwrite(
+        tmp_path / "a.ome.tif", stack, description=xml.encode(), metadata=None, photometric="minisblack"
+    )
+    assert len(images.read(tmp_path / "a.ome.tif").pages) == 2
+
+
+def test_a_tiff_is_read_once_for_its_exif_directories(tmp_path, monkeypatch):
+    """Not once for each page that points to one."""
+    from fastdeblur.cli import tiff
+
+    Image.new("L", (9, 9)).save(tmp_path / "a.jpg", exif=b"Exif\0\0" + exif_block())
+    picture = images.read(tmp_path / "a.jpg")
+    picture.pages = picture.pages * 5
+    images.write(picture, tmp_path / "a.tif", overwrite=False)
+    real, reads = tiff._whole_file, []
+    monkeypatch.setattr(tiff, "_whole_file", lambda tif: reads.append(tif) or real(tif))
+    pages = images.read(tmp_path / "a.tif").pages
+    assert len(pages) == 5
+    assert all(page.native.directories for page in pages)
+    assert len(reads) == 1
+
+
+def test_a_chain_of_pages_in_a_circle_is_told(tmp_path):
+    data, _ = stack_file("plain")
+    path = tmp_path / "circle.tif"
+    path.write_bytes(data)
+    with tifffile.TiffFile(path) as tif:
+        first, last = tif.pages[0], tif.pages[-1].aspage()
+        end = last.offset + 2 + 12 * len(last.tags)
+    path.write_bytes(data[:end] + struct.pack("<I", first.offset) + data[end + 4 :])
+    with pytest.raises(UsageError, match="runs in a circle"):
         images.read(path)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastdeblur
-from conftest import skip_or_fail
+from conftest import BACKENDS, need, skip_or_fail
 from fastdeblur.backends import get_backend
 
 from cases import CASES, case
@@ -21,12 +21,27 @@ def reference(name):
     return result
 
 
+@cache
+def plainly(name, backend, dtype):
+    """The case's result from arrays that lie as they come, into a new one."""
+    problem = case(name)
+    result = problem.run(backend, dtype, psf=problem.psf.astype(dtype))
+    result.flags.writeable = False
+    return result
+
+
 def rel_l2(result, expected):
     return np.linalg.norm(result.astype(np.float64) - expected) / np.linalg.norm(expected)
 
 
+# All but the reference itself.
+COMPARED = [(b, d) for b in BACKENDS for d in ("float32", "float64") if (b, d) != ("numpy", "float64")]
+
+
 @pytest.mark.parametrize("problem", CASES, ids=str)
+@pytest.mark.parametrize(("backend", "dtype"), COMPARED)
 def test_matches_reference(problem, backend, dtype):
+    need(backend)
     if why := get_backend(backend).why_not(problem.spec(dtype)):
         skip_or_fail(backend, why)
     result = problem.run(backend, dtype)
@@ -95,11 +110,10 @@ def test_any_memory_layout_gives_the_same_bits(name, layout, backend, dtype):
         for key, value in arguments.items()
     }
     before = {key: np.array(value) for key, value in changed.items()}
-    expected = problem.function()(**arguments, backend=backend)
     result = problem.function()(**changed, backend=backend)
     assert result.dtype == dtype
     assert result.dtype.isnative
-    np.testing.assert_array_equal(result, expected)
+    np.testing.assert_array_equal(result, plainly(name, backend, dtype))
     for key, value in before.items():  # no input is written to
         np.testing.assert_array_equal(np.array(changed[key]), value)
 
@@ -109,9 +123,9 @@ def test_any_memory_layout_gives_the_same_bits(name, layout, backend, dtype):
 def test_out(name, layout, backend, dtype):
     problem = case(name)
     out = layout(np.full(problem.shape, -7, dtype))
-    returned = problem.run(backend, dtype, out=out)
+    returned = problem.run(backend, dtype, psf=problem.psf.astype(dtype), out=out)
     assert returned is out
-    np.testing.assert_array_equal(out, problem.run(backend, dtype))
+    np.testing.assert_array_equal(out, plainly(name, backend, dtype))
 
 
 def test_strided_out_leaves_its_gaps_alone(backend):

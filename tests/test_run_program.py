@@ -156,6 +156,12 @@ def test_a_wrong_isa_is_said_at_once(tmp_path, monkeypatch):
     assert "FASTDEBLUR_ISA" in result.stderr
 
 
+def test_options_may_be_attached(tmp_path):
+    (tmp_path / "told.py").write_text("import sys\nprint(__name__, sys.argv[1:])\n", encoding="utf-8")
+    assert same_as_plain("-mtold", "a", cwd=tmp_path).stdout == "__main__ ['a']\n"
+    assert same_as_plain("-cimport sys; print(sys.argv)", "b", cwd=tmp_path).stdout == "['-c', 'b']\n"
+
+
 def test_help_and_version(tmp_path):
     for option in ("-h", "--help"):
         result = run(option, cwd=tmp_path)

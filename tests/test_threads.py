@@ -132,6 +132,37 @@ print(numba.get_num_threads())
     assert succeeds(code, need("numba"), NUMBA_NUM_THREADS="2") == ["1"]
 
 
+def test_numba_keeps_what_it_compiled_but_need_not(tmp_path):
+    """The serial and the parallel loops are kept apart, for a child that forked must not get the latter; and a disk that cannot be
+    written to is no error."""
+    from conftest import need
+
+    code = """
+from fastdeblur.backends import numba_
+def ratio():  # one loop: they take seconds each to compile
+    return numba_.NumbaOps(image.dtype, 2).ratio(image, image, 0.0, 1e-9)
+first = ratio()
+numba_._pool.forked = True
+assert np.array_equal(ratio(), first)
+print(*(kernel.stats.cache_hits[s] for parallel in (False, True)
+        for kernel in [numba_._kernels(parallel=parallel).ratio] for s in kernel.signatures))
+"""
+    assert succeeds(code, need("numba"), NUMBA_CACHE_DIR=str(tmp_path), NUMBA_NUM_THREADS="2") == ["0", "0"]
+    assert succeeds(code, "numba", NUMBA_CACHE_DIR=str(tmp_path), NUMBA_NUM_THREADS="2") == ["1", "1"]
+    names = {file.name.partition("-")[0].rpartition(".")[2] for file in tmp_path.rglob("*.nbi")}
+    assert names == {"ratio_serial", "ratio_parallel"}
+
+    nowhere = """
+from numba.core import caching
+def refuse(self):
+    raise OSError(30, "Read-only file system")
+caching._CacheLocator.ensure_cache_path = refuse
+from fastdeblur.backends import numba_
+print((numba_.NumbaOps(image.dtype, 1).ratio(image, image, 0.0, 1e-9) == 1).all())
+"""
+    assert succeeds(nowhere, "numba") == ["True"]
+
+
 def test_the_interpreter_is_free_while_computing(native):
     """A thread that wakes every two milliseconds goes on waking during one single call."""
     code = """
@@ -250,14 +281,16 @@ def test_ctrl_c_stops_a_long_run(backend, watched):
         PREAMBLE
         + """
 out = np.full(image.shape, -7, np.float32)
-work()
+def restore():
+    return fastdeblur.richardson_lucy(image, psf, 3, backend=backend)
+restore()
 callback = (lambda state: None) if sys.argv[2] == "True" else None
 print("running", flush=True)
 try:
     fastdeblur.richardson_lucy(image, psf, 10**9, out=out, callback=callback, backend=backend)
 except KeyboardInterrupt:
     assert (out == -7).all()
-    work()  # the library still works
+    restore()  # the library still works
     print("interrupted", flush=True)
     sys.exit(5)
 """

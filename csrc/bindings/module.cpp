@@ -19,9 +19,12 @@ PYBIND11_MODULE(FASTDEBLUR_MODULE, m) {
   m.attr("openmp") = false;
 #endif
   m.def("default_threads", &fastdeblur::default_threads, "What n_threads = 0 means.");
-  fastdeblur::bind_blind(m);
   fastdeblur::bind_deconvolver(m);
+  fastdeblur::bind_blind(m);
   fastdeblur::bind_psf(m);
+  fastdeblur::bind_psf_microscopy(m);
+  fastdeblur::bind_psf_optics(m);
+  fastdeblur::bind_psf_paths(m);
   fastdeblur::bind_ndimage(m);
   fastdeblur::bind_restoration(m);
   fastdeblur::bind_signal(m);

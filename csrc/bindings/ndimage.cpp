@@ -4,11 +4,10 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <stdexcept>
-#include <string>
 #include <variant>
 #include <vector>
 
+#include "bindings/arrays.h"
 #include "ndimage/correlate.h"
 #include "ndimage/fourier.h"
 #include "ndimage/median.h"
@@ -25,29 +24,9 @@ using Shape = std::vector<std::int64_t>;
 
 // Python has checked and arranged everything; what is left to check here is what would read or write out of
 // bounds.
-void require(bool holds, const char* what) {
-  if (!holds) throw std::invalid_argument(what);
-}
-
 Element element(const py::array& array) {
-  const char kind = array.dtype().kind();
-  const auto size = array.itemsize();
-  require(array.dtype().byteorder() != '>' && (array.flags() & py::array::c_style),
-          "expected C-contiguous arrays in native byte order");
-  if (kind == 'f' && size == 4) return Element::f32;
-  if (kind == 'f' && size == 8) return Element::f64;
-  const bool with_sign = kind == 'i';
-  require(with_sign || kind == 'u' || kind == 'b', "expected real arrays of at most 64 bits");
-  switch (size) {
-    case 1:
-      return with_sign ? Element::i8 : Element::u8;
-    case 2:
-      return with_sign ? Element::i16 : Element::u16;
-    case 4:
-      return with_sign ? Element::i32 : Element::u32;
-    default:
-      return with_sign ? Element::i64 : Element::u64;
-  }
+  require(array.flags() & py::array::c_style, "expected C-contiguous arrays");
+  return element_of(array);
 }
 
 bool is_float(Element element) { return element == Element::f32 || element == Element::f64; }

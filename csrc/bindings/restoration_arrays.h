@@ -5,17 +5,13 @@
 
 #include <array>
 #include <cstdint>
-#include <stdexcept>
-#include <string>
+
+#include "bindings/arrays.h"
 
 namespace fastdeblur {
 
 template <class T>
 using RestorationArray = pybind11::array_t<T, pybind11::array::c_style>;
-
-inline void require(bool holds, const char* message) {
-  if (!holds) throw std::invalid_argument(message);
-}
 
 inline bool same_shape(const pybind11::array& a, const pybind11::array& b) {
   if (a.ndim() != b.ndim()) return false;

@@ -18,7 +18,6 @@ namespace {
 
 using restoration::GibbsStep;
 using restoration::GibbsSums;
-using restoration::Pcg64;
 using Words = std::tuple<std::uint64_t, std::uint64_t>;  // high, low
 
 py::tuple as_tuple(const GibbsSums& s) {

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "bindings/arrays.h"
 #include "signal/fft_convolve.h"
 #include "signal/local_wiener.h"
 
@@ -20,31 +21,6 @@ using signal::Convolution;
 using signal::ConvolutionPlane;
 using signal::OverlapSave;
 using Axes = std::vector<int64_t>;
-
-Element element_of_array(const py::array& array) {
-  const auto size = array.dtype().itemsize();
-  switch (array.dtype().kind()) {
-    case 'f':
-      if (size == 4) return Element::f32;
-      if (size == 8) return Element::f64;
-      break;
-    case 'b':
-      return Element::u8;
-    case 'u':
-      if (size == 1) return Element::u8;
-      if (size == 2) return Element::u16;
-      if (size == 4) return Element::u32;
-      if (size == 8) return Element::u64;
-      break;
-    case 'i':
-      if (size == 1) return Element::i8;
-      if (size == 2) return Element::i16;
-      if (size == 4) return Element::i32;
-      if (size == 8) return Element::i64;
-      break;
-  }
-  throw py::type_error("unsupported dtype");
-}
 
 // Planes of an array whose last `spatial` axes are (c, m, x); the axis before them, if there is one, counts
 // planes.
@@ -108,7 +84,7 @@ bool fft_convolve_as(const py::array& image, const py::array& kernel, py::array&
     require_part(c.image[a], c.kernel[a], c.start[a], c.out[a]);
     if (c.grid[a] < 1) throw std::invalid_argument("grid: expected lengths of at least 1");
   }
-  const Element element = element_of_array(image), kernel_element = element_of_array(kernel);
+  const Element element = element_of(image), kernel_element = element_of(kernel);
   std::vector<ConvolutionPlane<T>> planes;
   std::vector<ImageView> kernels;
   for (int64_t p = 0; p < to.count; ++p)
@@ -132,15 +108,15 @@ bool overlap_save_as(const py::array& image, const py::array& kernel, py::array&
   require_part(from.shape[2], by.shape[2], start, to.shape[2]);
   if (segment < by.shape[2]) throw std::invalid_argument("segment: shorter than the kernel");
   const OverlapSave c{from.count, from.shape[2], by.shape[2], to.shape[2], start, segment, 0};
-  const ConvolutionPlane<T> plane{{image.data(), element_of_array(image), {from.step, 0, from.stride[2]}},
+  const ConvolutionPlane<T> plane{{image.data(), element_of(image), {from.step, 0, from.stride[2]}},
                                   {static_cast<T*>(out.mutable_data()), {to.step, 0, to.stride[2]}}};
-  const ImageView view{kernel.data(), element_of_array(kernel), by.stride};
+  const ImageView view{kernel.data(), element_of(kernel), by.stride};
   py::gil_scoped_release nogil;
   return signal::overlap_save<T>(c, plane, view);
 }
 
 bool single(const py::array& out) {
-  switch (element_of_array(out)) {
+  switch (element_of(out)) {
     case Element::f32:
       return true;
     case Element::f64:
@@ -157,9 +133,8 @@ bool local_wiener(const py::array& image, Doubles sums, Doubles squares, double 
   if (!(image.flags() & py::array::c_style) || image.size() != sums.size() || sums.size() != squares.size() ||
       sums.size() == 0)
     throw std::invalid_argument("expected contiguous arrays of one size, not empty");
-  const signal::LocalWiener problem{image.data(),        element_of_array(image),
-                                    sums.mutable_data(), squares.mutable_data(),
-                                    sums.size(),         window};
+  const signal::LocalWiener problem{image.data(),           element_of(image), sums.mutable_data(),
+                                    squares.mutable_data(), sums.size(),       window};
   py::gil_scoped_release nogil;
   const signal::Variances found = signal::local_variances(problem);
   if (!found.regular) return false;

@@ -254,7 +254,7 @@ class Correlator {
         row_of_taps<T, Fused>(taps_, at, columns, results);
       }
       for (int64_t r = 0; r < done; ++r, ++y)
-        store_row(results + r * strip_, columns, p_.out_element, out + y * width_ * bytes);
+        store_window_row(results + r * strip_, columns, p_.out_element, out + y * width_ * bytes);
     }
   }
 

@@ -38,4 +38,18 @@ inline int64_t extend_index(int64_t i, int64_t n, Mode mode) {
   return -1;
 }
 
+// After how many elements beyond an end those there repeat.
+inline int64_t period_of(int64_t n, Mode mode) {
+  switch (mode) {
+    case Mode::wrap:
+      return n;
+    case Mode::reflect:
+      return 2 * n;
+    case Mode::mirror:
+      return n == 1 ? 1 : 2 * n - 2;
+    default:
+      return 1;
+  }
+}
+
 }  // namespace fastdeblur::ndimage

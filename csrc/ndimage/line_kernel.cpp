@@ -72,15 +72,19 @@ void mean_lanes(const double* x, int64_t x_pitch, int64_t n, int64_t taps, doubl
 }
 
 template <bool reciprocal>
-void mean_down(const double* x, int64_t x_pitch, int64_t rows, int64_t n, int64_t taps, double* out,
-               int64_t out_pitch) {
+void mean_down(const double* x, int64_t x_pitch, int64_t rows, int64_t n, int64_t taps, bool first,
+               double* running, double* out, int64_t out_pitch) {
   constexpr int64_t lanes = kLanes<double>;
   const Vector<double> divisor = divisor_of(taps, reciprocal);
   for (int64_t i = 0; i < n; i += kAcross * lanes) {
     Vector<double> sums[kAcross] = {};
-    for (int64_t k = 0; k < taps - 1; ++k)
+    if (first) {
+      for (int64_t k = 0; k < taps - 1; ++k)
 #pragma GCC unroll 8
-      for (int u = 0; u < kAcross; ++u) sums[u] += load(x + k * x_pitch + i + u * lanes);
+        for (int u = 0; u < kAcross; ++u) sums[u] += load(x + k * x_pitch + i + u * lanes);
+    } else {
+      for (int u = 0; u < kAcross; ++u) sums[u] = load(running + i + u * lanes);
+    }
     for (int64_t y = 0; y < rows; ++y) {
       const double* oldest = x + y * x_pitch + i;
       const double* newest = oldest + (taps - 1) * x_pitch;
@@ -92,6 +96,7 @@ void mean_down(const double* x, int64_t x_pitch, int64_t rows, int64_t n, int64_
         sums[u] -= load(oldest + u * lanes);
       }
     }
+    for (int u = 0; u < kAcross; ++u) store(running + i + u * lanes, sums[u]);
   }
 }
 
@@ -132,8 +137,8 @@ void mean_rows(const double* x, int64_t x_pitch, int64_t n, int64_t taps, bool r
 }
 
 void mean_columns(const double* x, int64_t x_pitch, int64_t rows, int64_t n, int64_t taps, bool reciprocal,
-                  double* out, int64_t out_pitch) {
-  (reciprocal ? mean_down<true> : mean_down<false>)(x, x_pitch, rows, n, taps, out, out_pitch);
+                  bool first, double* sums, double* out, int64_t out_pitch) {
+  (reciprocal ? mean_down<true> : mean_down<false>)(x, x_pitch, rows, n, taps, first, sums, out, out_pitch);
 }
 
 bool all_within(const double* x, int64_t n, double limit) {

@@ -23,9 +23,10 @@ constexpr int64_t kMeanRows = 8;
 void mean_rows(const double* x, int64_t x_pitch, int64_t n, int64_t taps, bool reciprocal, double* scratch,
                double* out, int64_t out_pitch);
 
-// The same down the columns: `rows` rows of out, each from `taps` rows of x.
+// The same down the columns: `rows` rows of out, each from `taps` rows of x. sums: the running sums, n to a
+// multiple of kLineStep, which go on from the rows before unless these are the first.
 void mean_columns(const double* x, int64_t x_pitch, int64_t rows, int64_t n, int64_t taps, bool reciprocal,
-                  double* out, int64_t out_pitch);
+                  bool first, double* sums, double* out, int64_t out_pitch);
 
 bool all_within(const double* x, int64_t n, double limit);
 

@@ -144,6 +144,10 @@ class MedianFilter {
   }
 
   bool run() {
+    // Where a window's order takes longer than to look for NaN, they are looked for first.
+    const bool looked = n_ > kQuick && keys_ == Keys::of_floats;
+    if (looked && find_nan()) return false;
+    check_ = keys_ == Keys::of_floats && !looked;
     const int64_t bands = (height_ + band_ - 1) / band_, strips = (width_ + strip_ - 1) / strip_;
     const double work = static_cast<double>(outer_ * height_) * static_cast<double>(width_) * (2.0 * n_) *
                         static_cast<double>(sizeof(Key)) / 4.0;
@@ -156,9 +160,27 @@ class MedianFilter {
   }
 
  private:
+  // Elements of a window up to which its order costs about as much as to look for NaN.
+  static constexpr int kQuick = 9;
+
+  struct Nothing {};
   struct Scratch {
     Buffer<Key> patch, sorted, results;
   };
+
+  bool find_nan() {
+    constexpr int64_t chunk = 1 << 14;
+    if constexpr (std::is_signed_v<Key>) {
+      const int64_t n = outer_ * height_ * width_;
+      const Key* values = static_cast<const Key*>(p_.input);
+      for_units<Nothing>((n + chunk - 1) / chunk, static_cast<double>(n), p_.n_threads,
+                         [&](int64_t unit, Nothing&) {
+                           if (any_nan(values + unit * chunk, std::min(chunk, n - unit * chunk)))
+                             nan_.store(true, std::memory_order_relaxed);
+                         });
+    }
+    return nan_.load();
+  }
 
   const char* input_plane(int64_t outer, int64_t offset) const {
     int64_t index = 0, stride = height_ * width_;
@@ -193,7 +215,7 @@ class MedianFilter {
         load_row<Raw>({row, element_, width_}, p_.mode, constant_, begin, begin + loaded,
                       reinterpret_cast<Raw*>(to));
         if constexpr (std::is_signed_v<Key>) {
-          if (keys_ == Keys::of_floats && any_nan(to, loaded)) {
+          if (check_ && any_nan(to, loaded)) {
             nan_.store(true, std::memory_order_relaxed);
             return;
           }
@@ -221,6 +243,7 @@ class MedianFilter {
   const std::size_t leading_;
   const Keys keys_;
   std::atomic<bool> nan_{false};
+  bool check_ = false;
   int64_t height_, width_, rows_, columns_, planes_ = 1, outer_ = 1, strip_, pitch_, band_;
   int n_;
   Raw constant_;

@@ -1,26 +1,35 @@
 #include "ndimage/rows.h"
 
 #include <algorithm>
+#include <limits>
 #include <type_traits>
 
 namespace fastdeblur::ndimage {
 
 namespace {
 
-// The conversion that x86 compilers make of a C cast, also where the standard leaves it undefined and
-// elsewhere.
+// What x86's conversion gives: the least number for what does not fit and for NaN. A plain cast would leave
+// that undefined, and a compiler that converts back may leave out both conversions.
+template <class To>
+To convert(double value) {
+  constexpr auto least = std::numeric_limits<To>::min();
+  constexpr auto bound = -static_cast<double>(least);
+  return value >= -bound && value < bound ? static_cast<To>(value) : least;
+}
+
+// SciPy's C cast as x86 compilers make it.
 template <class To>
 To cast(double value) {
   if constexpr (std::is_floating_point_v<To>) {
     return static_cast<To>(value);
   } else if constexpr (sizeof(To) < 4 || std::is_same_v<To, std::int32_t>) {
-    return static_cast<To>(static_cast<std::int32_t>(value));
+    return static_cast<To>(convert<std::int32_t>(value));
   } else if constexpr (std::is_same_v<To, std::uint64_t>) {
     constexpr double half = 9223372036854775808.0;
-    if (!(value >= half)) return static_cast<To>(static_cast<std::int64_t>(value));
-    return static_cast<To>(static_cast<std::int64_t>(value - half)) ^ (To(1) << 63);
+    if (!(value >= half)) return static_cast<To>(convert<std::int64_t>(value));
+    return static_cast<To>(convert<std::int64_t>(value - half)) ^ (To(1) << 63);
   } else {
-    return static_cast<To>(static_cast<std::int64_t>(value));
+    return static_cast<To>(convert<std::int64_t>(value));
   }
 }
 
@@ -69,23 +78,6 @@ void round_trip(double* values, int64_t n) {
 
 }  // namespace
 
-int64_t bytes_of(Element element) {
-  switch (element) {
-    case Element::u8:
-    case Element::i8:
-      return 1;
-    case Element::u16:
-    case Element::i16:
-      return 2;
-    case Element::f32:
-    case Element::u32:
-    case Element::i32:
-      return 4;
-    default:
-      return 8;
-  }
-}
-
 template <class T>
 void load_row(const Row& row, Mode mode, T constant, int64_t begin, int64_t end, T* out) {
   if (!row.data) {
@@ -99,16 +91,34 @@ void load_row(const Row& row, Mode mode, T constant, int64_t begin, int64_t end,
     convert_row<T>(row.element, row.data + first * bytes, bytes, last - first, out + (first - begin));
   const auto beyond = [&](int64_t i) {
     const int64_t source = extend_index(i, row.width, mode);
-    if (source < 0) {
-      out[i - begin] = constant;
-    } else if (source >= first && source < last) {
+    if (source >= first && source < last) {
       out[i - begin] = out[source - begin];
     } else {
       convert_row<T>(row.element, row.data + source * bytes, bytes, 1, out + (i - begin));
     }
   };
-  for (int64_t i = begin; i < std::min(first, end); ++i) beyond(i);
-  for (int64_t i = std::max(last, begin); i < end; ++i) beyond(i);
+  const int64_t left = std::max<int64_t>(std::min(first, end) - begin, 0), right = std::max(last, begin);
+  if (mode == Mode::constant) {
+    std::fill_n(out, left, constant);
+    std::fill(out + (right - begin), out + std::max(end - begin, right - begin), constant);
+    return;
+  }
+  // What repeats is copied: beyond a short row's end may lie many times its width.
+  const int64_t period = period_of(row.width, mode);
+  for (int64_t i = right; i < end; ++i) {
+    if (i - period >= std::max(first, begin)) {
+      out[i - begin] = out[i - period - begin];
+    } else {
+      beyond(i);
+    }
+  }
+  for (int64_t i = begin + left - 1; i >= begin; --i) {
+    if (i + period < end) {
+      out[i - begin] = out[i + period - begin];
+    } else {
+      beyond(i);
+    }
+  }
 }
 
 template void load_row(const Row&, Mode, double, int64_t, int64_t, double*);
@@ -140,6 +150,13 @@ void store_row(const double* values, int64_t n, Element element, char* out) {
     case Element::i64:
       return cast_row<std::int64_t>(values, n, out);
   }
+}
+
+void store_window_row(const double* values, int64_t n, Element element, char* out) {
+  if (element != Element::u64) return store_row(values, n, element, out);
+  std::uint64_t* to = reinterpret_cast<std::uint64_t*>(out);
+  for (int64_t i = 0; i < n; ++i)
+    to[i] = values[i] > 0 ? cast<std::uint64_t>(values[i]) : 0 - cast<std::uint64_t>(-values[i]);
 }
 
 void add_row(const double* values, int64_t n, Element element, char* out) {

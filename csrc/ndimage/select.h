@@ -30,7 +30,7 @@ inline V median_of_3(V a, V b, V c) {
 
 // Moves the smallest of v[first] to v[last] to the front and the largest to the end.
 template <class V>
-inline __attribute__((always_inline)) void extremes_outside(V* v, int first, int last) {
+FASTDEBLUR_INLINE void extremes_outside(V* v, int first, int last) {
 #pragma GCC unroll 16
   for (int i = first, j = last; i < j; ++i, --j) exchange(v[i], v[j]);
   const int middle = (first + last) / 2;
@@ -57,7 +57,7 @@ inline V select_median(int n, Next next, V* v) {
 namespace detail {
 
 template <class V, int N, int Last, class Next>
-inline __attribute__((always_inline)) V forget(V* v, const Next& next) {
+FASTDEBLUR_INLINE V forget(V* v, const Next& next) {
   extremes_outside(v, 0, Last);
   if constexpr (Last == 2) {
     return v[1];
@@ -71,7 +71,7 @@ inline __attribute__((always_inline)) V forget(V* v, const Next& next) {
 
 // The same for a number that is known to the compiler: everything stays in registers.
 template <int N, class V, class Next>
-inline __attribute__((always_inline)) V select_median_of(const Next& next) {
+FASTDEBLUR_INLINE V select_median_of(const Next& next) {
   V v[N / 2 + 2];
   for (int k = 0; k < N / 2 + 2; ++k) v[k] = next(k);
   return detail::forget<V, N, N / 2 + 1>(v, next);

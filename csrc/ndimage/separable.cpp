@@ -14,8 +14,9 @@ namespace fastdeblur::ndimage {
 
 namespace {
 
-constexpr int64_t kGroup =
-    8;  // output rows between which the vertical kernel's columns stay in the level-1 cache
+// Output rows between which the vertical kernel's columns stay in the level-1 cache.
+constexpr int64_t kGroup = 8;
+static_assert(kGroup == kMeanRows);
 
 class SeparableFilter {
  public:
@@ -29,11 +30,19 @@ class SeparableFilter {
     // A patch is to stay in half of a level-2 cache of 512 KiB.
     constexpr int64_t cached = (int64_t(1) << 18) / static_cast<int64_t>(sizeof(double));
     strip_ = std::clamp<int64_t>(8 * more_columns_, 512, 4096) / kLineStep * kLineStep;
+    // Every strip begins with the whole window: the longer that is, the longer the strips.
+    if (p_.vertical.taps == 0) strip_ = std::max(strip_, round_up(more_columns_));
     strip_ = std::min(strip_, round_up(p_.width));
     pitch_ = round_up(strip_ + more_columns_) + 8;  // no power of two: rows would meet in one cache set
     band_ = cached / pitch_ - more_rows_;
     const int64_t least = std::max(kGroup, more_rows_ / 2);
     band_ = std::clamp(band_, least, std::max(least, int64_t(128))) / kGroup * kGroup;
+    // Nor do running sums down the columns begin anew more often than they must.
+    if (!p_.vertical.weights && p_.horizontal.taps == 0 && more_rows_ > kLineStep) {
+      strip_ = kLineStep;
+      pitch_ = strip_ + 8;
+      band_ = std::max(band_, std::min<int64_t>(4 * more_rows_, 1 << 15)) / kGroup * kGroup;
+    }
     band_ = std::min(band_, p_.height);
   }
 
@@ -52,7 +61,7 @@ class SeparableFilter {
 
  private:
   struct Scratch {
-    Buffer<double> patch, middle, results, windows;
+    Buffer<double> patch, middle, results, windows, sums;
   };
 
   static int64_t round_up(int64_t n) { return (n + kLineStep - 1) / kLineStep * kLineStep; }
@@ -63,12 +72,12 @@ class SeparableFilter {
       // The kernels read on to a multiple of kLineStep, from the last row's last tap too; means take
       // kMeanRows rows.
       const int64_t slack = more_columns_ + 2 * kLineStep;
-      const int64_t group = std::min(kGroup, (band_ + kMeanRows - 1) / kMeanRows * kMeanRows);
       const int64_t loaded = band_ + more_rows_ + kMeanRows;
       scratch.patch = Buffer<double>(loaded * pitch_ + slack);
       if (p_.vertical.taps > 0 && p_.horizontal.taps > 0)
-        scratch.middle = Buffer<double>((p_.horizontal_first ? loaded : group) * pitch_ + slack);
-      scratch.results = Buffer<double>(group * pitch_);
+        scratch.middle = Buffer<double>((p_.horizontal_first ? loaded : kGroup) * pitch_ + slack);
+      scratch.results = Buffer<double>(kGroup * pitch_);
+      if (!p_.vertical.weights) scratch.sums = Buffer<double>(pitch_ + kLineStep);
       if (!p_.horizontal.weights) scratch.windows = Buffer<double>(kMeanRows * (pitch_ + slack));
     }
     const int64_t rows = std::min(band_, p_.height - y0), columns = std::min(strip_, p_.width - x0);
@@ -108,7 +117,7 @@ class SeparableFilter {
       const int64_t group = std::min(kGroup, rows - y);
       const double* source = patch + y * pitch_;
       if (p_.vertical.taps > 0) {
-        down(source, group, columns + more_columns_, filtered);
+        down(source, group, columns + more_columns_, y == 0, filtered, scratch);
         source = filtered;
         for (int64_t r = 0; r < group; ++r) {
           round_row(filtered + r * pitch_, columns + more_columns_, p_.out_element);
@@ -138,10 +147,12 @@ class SeparableFilter {
     }
   }
 
-  // The vertical kernel for a group of rows, a few columns at a time.
-  void down(const double* from, int64_t group, int64_t columns, double* to) const {
+  // The vertical kernel for a group of rows, a few columns at a time; groups follow one another.
+  void down(const double* from, int64_t group, int64_t columns, bool first, double* to,
+            Scratch& scratch) const {
     if (!p_.vertical.weights) {
-      mean_columns(from, pitch_, group, columns, p_.vertical.taps, reciprocal_, to, pitch_);
+      mean_columns(from, pitch_, group, columns, p_.vertical.taps, reciprocal_, first, scratch.sums.data(),
+                   to, pitch_);
       return;
     }
     for (int64_t x = 0; x < columns; x += kLineStep)
@@ -154,7 +165,7 @@ class SeparableFilter {
                       int64_t columns, Scratch& scratch) const {
     for (int64_t y = 0; y < rows; y += kGroup) {
       const int64_t group = std::min(kGroup, rows - y);
-      down(from + y * pitch_, group, columns, scratch.results.data());
+      down(from + y * pitch_, group, columns, y == 0, scratch.results.data(), scratch);
       for (int64_t r = 0; r < group; ++r)
         put(scratch.results.data() + r * pitch_, plane, y0 + y + r, x0, columns);
     }

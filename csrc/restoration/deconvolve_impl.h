@@ -70,7 +70,7 @@ ImageView contiguous(const T* image, const Shape& shape) {
 }
 
 template <class T>
-MutableImageView<T> contiguous(T* image, const Shape& shape, int) {
+MutableImageView<T> contiguous_output(T* image, const Shape& shape) {
   const auto e = static_cast<std::ptrdiff_t>(sizeof(T));
   return {image, {shape[1] * shape[2] * e, shape[2] * e, e}};
 }
@@ -111,7 +111,7 @@ bool wiener_lanes(const WienerCall<T>& call, T* out, int n_threads) {
   }
   const std::array<AxisMap, 3> unused;
   const RowReader<T, L> reader(plan, contiguous(call.image, call.shape), unused);
-  const RowWriter<T, L> writer(plan, contiguous(out, call.shape, 0));
+  const RowWriter<T, L> writer(plan, contiguous_output(out, call.shape));
   std::vector<Span<T>> spans(static_cast<std::size_t>(plan.blocks));
   std::vector<Scratch<T, L>> scratch(static_cast<std::size_t>(threads));
   for (auto& s : scratch) s.require(plan);
@@ -214,7 +214,7 @@ class PlainRichardsonLucy {
     Buffer<T> spectrum(plan_.spectrum_size());
     x_ = Buffer<T>(static_cast<int64_t>(plan_.frame.size()) * lit_);
     const RowReader<T, L> reader(plan_, contiguous(call_.image, call_.shape), maps_);
-    const RowWriter<T, L> writer(plan_, contiguous(out_, call_.shape, 0));
+    const RowWriter<T, L> writer(plan_, contiguous_output(out_, call_.shape));
     const T limit = T(static_cast<double>(std::numeric_limits<T>::max()) / grid_.pixels());
     std::atomic<bool> good{true};
     bool first = true;

@@ -5,23 +5,11 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/pcg64.h"
 #include "cpu/buffer.h"
 #include "cpu/parallel.h"
 
 namespace fastdeblur::restoration {
-
-struct Word128 {
-  std::uint64_t high, low;
-};
-
-// PCG64 (O'Neill 2014, HMC-CS-2014-0905; XSL-RR output): state <- multiplier state + increment, modulo 2^128.
-struct Pcg64 {
-  Word128 state, increment;
-
-  std::uint64_t next();
-  // As if next had been called this often.
-  void advance(std::uint64_t count);
-};
 
 // The numbers of one draw, in pieces: how many words a number takes is known only once it is drawn. Each
 // piece starts at a guess, and is drawn anew if the piece before it ends elsewhere, which one in eighty does.

@@ -5,29 +5,13 @@
 #include <limits>
 #include <vector>
 
+#include "core/element_bytes.h"
 #include "cpu/parallel.h"
 
 namespace fastdeblur::signal {
 namespace {
 
 constexpr int64_t kChunk = 1 << 12;
-
-int64_t bytes(Element e) {
-  switch (e) {
-    case Element::u8:
-    case Element::i8:
-      return 1;
-    case Element::u16:
-    case Element::i16:
-      return 2;
-    case Element::f32:
-    case Element::u32:
-    case Element::i32:
-      return 4;
-    default:
-      return 8;
-  }
-}
 
 // f(chunk, first, count) for pieces whose number does not depend on the threads'.
 template <class F>
@@ -70,11 +54,11 @@ void local_wiener(const LocalWiener& p, double noise) {
   over_chunks(p, [&](int64_t, int64_t first, int64_t count) {
     double converted[kChunk];
     const double* x = converted;
-    const char* from = static_cast<const char*>(p.image) + first * bytes(p.element);
+    const char* from = static_cast<const char*>(p.image) + first * bytes_of(p.element);
     if (p.element == Element::f64) {
       x = reinterpret_cast<const double*>(from);
     } else {
-      convert_row(p.element, from, static_cast<std::ptrdiff_t>(bytes(p.element)), count, converted);
+      convert_row(p.element, from, static_cast<std::ptrdiff_t>(bytes_of(p.element)), count, converted);
     }
     for (int64_t i = 0; i < count; ++i) {
       const double mean = p.sums[first + i], variance = p.squares[first + i];

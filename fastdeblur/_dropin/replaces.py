@@ -26,7 +26,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 PLAIN = frozenset({np.ndarray, np.memmap})
 
 # What needs no second look on its way to the original.
-_ORDINARY = PLAIN | {int, float, bool, str, type(None)}
+_ORDINARY = PLAIN | {int, float, complex, bool, str, tuple, list, type(None), type}
 
 
 @cache
@@ -98,6 +98,8 @@ def _same(a: object, b: object) -> bool:
 
 def _elsewhere(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What is not ours: CuPy's own function for its arrays, else the original."""
+    if not kwargs and _ORDINARY.issuperset(map(type, args)):
+        return original(*args)
     masked = False
     for value in (*args, *kwargs.values()):
         kind = type(value)

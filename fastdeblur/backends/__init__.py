@@ -47,6 +47,7 @@ class Backend(Protocol):
     """One way to compute."""
 
     name: str
+    keeps_scratch: bool  # whether a kept plan holds on to the memory that its runs took
 
     def why_not(self, spec: Spec | None = None) -> str:
         """Empty if this backend can serve the spec (None: anything at all), else one sentence."""

@@ -96,6 +96,7 @@ class NativeBackend:
     """C++ with SIMD lanes and threads."""
 
     name = "native"
+    keeps_scratch = True
 
     def why_not(self, spec: Spec | None = None) -> str:
         return _isa.why_not()

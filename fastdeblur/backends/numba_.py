@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from types import SimpleNamespace
@@ -48,15 +49,36 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+@lru_cache(maxsize=1)
+def _why_not_numba() -> str:
+    """Whether it can be imported shows only when it is: a NumPy that is too new for it, say."""
+    if find_spec("numba") is None:
+        return "numba is not installed"
+    try:
+        import numba  # noqa: F401
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        return f"numba is installed but cannot be imported ({type(error).__name__}: {reason})"
+    return ""
+
+
 @lru_cache(maxsize=2)
 def _kernels(parallel: bool) -> Any:
-    """Compile on first use: importing numba takes longer than many a restoration.
+    """Compile on first use, and keep it on disk: importing numba, and compiling all the more, takes longer than a restoration.
 
     No fastmath: contraction differs between vectorised and scalar code, so that results would depend on the number of threads.
     """
     import numba
 
-    jit: Callable[..., Any] = numba.njit(parallel=parallel, error_model="numpy", nogil=True)
+    def jit(function: Callable[..., Any]) -> Any:
+        # Part of the cache's key, which knows nothing of parallel.
+        function.__qualname__ += "_parallel" if parallel else "_serial"
+        compiled: Callable[..., Any] = numba.njit(parallel=parallel, error_model="numpy", nogil=True)(
+            function
+        )
+        with suppress(RuntimeError):  # there is nowhere to keep it
+            compiled.enable_caching()  # type: ignore[attr-defined]
+        return compiled
 
     @jit
     def multiply(a, b, out):  # type: ignore[no-untyped-def]
@@ -130,15 +152,18 @@ class NumbaOps(NumpyOps):
         self._workers = {"workers": min(n_threads or processors, processors)} if threaded else {}
 
     def rfft(self, image: Array) -> Array:
-        result: Array = self._fft.rfftn(image, **self._workers).astype(self.complex_dtype, copy=False)
+        result: Array = self._fft.rfftn(image, **self._sharing(image)).astype(self.complex_dtype, copy=False)
         return result
 
     def irfft(self, spectrum: Array, frame: Frame) -> Array:
         axes = tuple(range(len(frame.grid)))
-        result: Array = self._fft.irfftn(spectrum, frame.grid, axes, **self._workers).astype(
+        result: Array = self._fft.irfftn(spectrum, frame.grid, axes, **self._sharing(spectrum)).astype(
             self.dtype, copy=False
         )
         return result
+
+    def _sharing(self, array: Array) -> dict[str, int]:
+        return self._workers if array.size >= _SERIAL_BELOW else {}
 
     def multiply(self, a: Array, b: Array) -> Array:
         return self._filled("multiply", a, b)
@@ -190,11 +215,10 @@ class NumbaBackend:
     """Compiled loops without a compiler."""
 
     name = "numba"
+    keeps_scratch = False
 
     def why_not(self, spec: Spec | None = None) -> str:
-        if find_spec("numba") is None:
-            return "numba is not installed"
-        return ""
+        return _why_not_numba()
 
     def plan(self, frame: Frame, psfs: Array, n_threads: int, keep: bool) -> RecipePlan:
         return RecipePlan(NumbaOps(psfs.dtype, n_threads), frame, list(psfs))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastdeblur._checks import require_squarable
 from fastdeblur._geometry import Frame
 from fastdeblur.backends import Spec
 from fastdeblur.backends._recipes import RecipePlan, recipe_memory
@@ -92,18 +93,17 @@ class NumpyOps:
         values = np.asarray(transfer(*np.ix_(*frequencies)))
         if values.dtype.kind not in "buifc":
             raise InvalidArgument(f"reg: expected the callable to return numbers, got dtype {values.dtype}")
-        power = (values * np.conj(values)).real
-        if not np.isfinite(power).all():
-            raise InvalidArgument("reg: expected the callable to return finite values, got NaN or infinity")
+        power = require_squarable(values, "reg", self.dtype)
         try:
-            return np.broadcast_to(power, frame.half_grid).astype(self.dtype)
+            return np.array(np.broadcast_to(power, frame.half_grid))
         except ValueError:
             raise InvalidArgument(
                 f"reg: expected the callable to return values that broadcast to {frame.half_grid}, got shape {values.shape}"
             ) from None
 
     def wiener(self, spectrum: Array, otf: Array, reg_power: Array, balance: float) -> Array:
-        denominator = self.power(otf) + self.dtype.type(balance) * reg_power
+        with np.errstate(over="ignore"):  # an infinite penalty removes the frequency
+            denominator = self.power(otf) + self.dtype.type(balance) * reg_power
         known = denominator > removed_power(self.dtype)
         gain = np.where(known, 1 / np.where(known, denominator, 1), 0).astype(self.dtype)
         result: Array = spectrum * (np.conj(otf) * gain)
@@ -144,6 +144,7 @@ class NumpyBackend:
     """Plain NumPy: always there, the oracle of every other backend."""
 
     name = "numpy"
+    keeps_scratch = False
 
     def why_not(self, spec: Spec | None = None) -> str:
         return ""

@@ -10,6 +10,7 @@ from fastdeblur import __version__
 from fastdeblur.cli.deblur import deblur
 from fastdeblur.cli.demo import demo
 from fastdeblur.cli.info import info
+from fastdeblur.cli.psf import psf
 
 app = typer.Typer(
     help="Undo blur in images: Wiener and Richardson-Lucy deconvolution with a known point-spread function.",
@@ -20,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(deblur)
+app.command()(psf)
 app.command()(info)
 app.command()(demo)
 

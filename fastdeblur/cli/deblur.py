@@ -17,7 +17,7 @@ from fastdeblur.cli.failure import UsageError, WorkError, note, reported
 from fastdeblur.cli.images import Picture
 from fastdeblur.cli.progress import Bar
 from fastdeblur.cli.restore import Restorer, Settings, volume_order
-from fastdeblur.errors import FastdeblurError, OutOfMemory
+from fastdeblur.errors import FastdeblurError, InvalidArgument
 
 # Decoded inputs are kept from the check to the work up to this many bytes, and decoded again beyond it.
 _KEEP = 512 << 20
@@ -68,7 +68,8 @@ def deblur(
         typer.Option(
             metavar="SPEC",
             help="The blur: motion:LENGTH[,ANGLE] (pixels; degrees, counter-clockwise from the x axis), "
-            "gaussian:SIGMA or gaussian:SIGMA,SIGMA (per axis, rows first), defocus:RADIUS, or a file "
+            "gaussian:SIGMA or gaussian:SIGMA,SIGMA (per axis, rows first), defocus:RADIUS, any other that "
+            "`fastdeblur psf --help` lists, several joined by +, or a file "
             "(.npy, .png, .jpg, .tif; values as they are, origin at shape // 2, any positive sum).",
         ),
     ],
@@ -143,22 +144,32 @@ def deblur(
     pixels as they are stored. A file is written whole or not at all. All inputs are checked before any work.
     """
     with reported():
-        settings = _settings(
+        _check_options(
             method,
-            balance,
-            num_iter,
-            acceleration,
-            background,
-            tol,
             boundary,
-            gamma,
-            linear,
-            threads,
-            backend,
+            {
+                "--balance": balance,
+                "--num-iter": num_iter,
+                "--acceleration": acceleration,
+                "--background": background,
+                "--tol": tol,
+            },
         )
-        kernel = psfspec.parse(psf, 3 if volume else 2)
+        settings = Settings(
+            method=method.value,
+            balance=DEFAULT_BALANCE if balance is None else balance,
+            num_iter=DEFAULT_NUM_ITER if num_iter is None else num_iter,
+            boundary=boundary.value if boundary else None,
+            acceleration=None if acceleration in (None, Acceleration.none) else acceleration.value,
+            background=background or 0.0,
+            tol=tol,
+            threads=threads,
+            backend=backend.value,
+            gamma=_gamma(gamma, linear),
+        )
+        restorer = Restorer(settings, psfspec.parse(psf, 3 if volume else 2))
         jobs = _plan_outputs([Path(name) for name in inputs], output, overwrite)
-        kept = _check(jobs, volume, max_pixels)
+        kept = _check(jobs, restorer, volume, max_pixels)
         target = jobs[0][1].parent  # the same for all
         try:
             target.mkdir(exist_ok=True)
@@ -166,54 +177,26 @@ def deblur(
             raise UsageError(
                 f"OUT: the directory {str(target)!r} cannot be made: {error.strerror}"
             ) from error
-        _work(jobs, kept, Restorer(settings, kernel), volume, max_pixels, overwrite, quiet)
+        _work(jobs, kept, restorer, volume, max_pixels, overwrite, quiet)
 
 
-def _settings(
-    method: Method,
-    balance: float | None,
-    num_iter: int | None,
-    acceleration: Acceleration | None,
-    background: float | None,
-    tol: float | None,
-    boundary: Boundary | None,
-    gamma: str,
-    linear: bool,
-    threads: int,
-    backend: Backend,
-) -> Settings:
-    others: dict[str, Any] = {"--balance": balance}
-    if method is Method.wiener:
-        others = {
-            "--num-iter": num_iter,
-            "--acceleration": acceleration,
-            "--background": background,
-            "--tol": tol,
-        }
-    for name, value in others.items():
-        if value is not None:
+def _check_options(method: Method, boundary: Boundary | None, given: dict[str, Any]) -> None:
+    """Refuse an option that the method has not got, and a number out of its range."""
+    own = {"--balance"} if method is Method.wiener else given.keys() - {"--balance"}
+    for name, value in given.items():
+        if value is not None and name not in own:
             raise UsageError(f"{name}: has no meaning for --method {method.value}")
     if method is Method.wiener and boundary is Boundary.unknown:
         raise UsageError(
             "--boundary: expected periodic, reflect, edge or zero for --method wiener, got unknown"
         )
-    for name, number in (("--balance", balance), ("--background", background), ("--tol", tol)):
+    for name in ("--balance", "--background", "--tol"):
+        number = given[name]
         if number is not None and not 0 <= number < float("inf"):
             raise UsageError(f"{name}: expected a finite number >= 0, got {number}")
+    num_iter = given["--num-iter"]
     if num_iter is not None and num_iter < 0:
         raise UsageError(f"--num-iter: expected an integer >= 0, got {num_iter}")
-    return Settings(
-        method=method.value,
-        balance=DEFAULT_BALANCE if balance is None else balance,
-        num_iter=DEFAULT_NUM_ITER if num_iter is None else num_iter,
-        boundary=boundary.value if boundary else None,
-        acceleration=None if acceleration in (None, Acceleration.none) else acceleration.value,
-        background=background or 0.0,
-        tol=tol,
-        threads=threads,
-        backend=backend.value,
-        gamma=_gamma(gamma, linear),
-    )
 
 
 def _gamma(text: str, linear: bool) -> str | float | None:
@@ -248,20 +231,16 @@ def _plan_outputs(inputs: list[Path], output: str, overwrite: bool) -> list[tupl
     else:
         jobs = [(inputs[0], out)]
         place = out.parent
-    if not place.is_dir():
-        raise UsageError(f"OUT: the directory {str(place)!r} does not exist")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise UsageError(f"OUT: the directory {str(place)!r} cannot be written to")
+    images.check_directory(place, "OUT")
     taken: dict[Path, Path] = {}
     for path, target in jobs:
         images.format_of(target)
         if target in taken:
             raise UsageError(f"OUT: {taken[target]} and {path} would both be written to {target}")
         taken[target] = path
-        if target.is_dir():
-            raise UsageError(f"OUT: {target} is a directory")
-        if target.exists() and not overwrite:
-            if path.exists() and target.samefile(path):
+        images.check_place(target, "OUT")
+        if os.path.lexists(target) and not overwrite:
+            if path.exists() and target.exists() and target.samefile(path):
                 raise UsageError(f"OUT: {target} is the input itself; --overwrite replaces it")
             raise UsageError(f"OUT: {target} exists; --overwrite replaces it")
     if overwrite:  # an output must not destroy an input that is still to be read
@@ -272,7 +251,9 @@ def _plan_outputs(inputs: list[Path], output: str, overwrite: bool) -> list[tupl
     return jobs
 
 
-def _check(jobs: list[tuple[Path, Path]], volume: bool, max_pixels: int) -> dict[Path, Picture]:
+def _check(
+    jobs: list[tuple[Path, Path]], restorer: Restorer, volume: bool, max_pixels: int
+) -> dict[Path, Picture]:
     """Decode every input and see that it can be worked on; as many as fit in memory are kept."""
     kept: dict[Path, Picture] = {}
     size = 0
@@ -289,6 +270,10 @@ def _check(jobs: list[tuple[Path, Path]], volume: bool, max_pixels: int) -> dict
             except ValueError as error:
                 raise UsageError(f"--volume: {path}: {error}") from error
         images.check_fits(picture, out)
+        try:
+            restorer.check(picture, volume=volume)
+        except InvalidArgument as error:
+            raise UsageError(f"IN: {path}: {error}") from error
         for text in picture.notes:
             note(text)
         size += picture.nbytes
@@ -311,17 +296,18 @@ def _work(
         with Bar(len(jobs), quiet) as bar:
             for path, out in jobs:
                 start = time.perf_counter()
-                picture = kept.pop(path, None) or images.read(path, max_pixels)
+                try:
+                    picture = kept.pop(path, None) or images.read(path, max_pixels)
+                except UsageError as error:  # it was fine when it was checked
+                    raise WorkError(str(error)) from error
                 first = picture.pages[0]
                 runs = len(volume_order(picture)) if volume else len(picture.pages)
                 bar.begin(path.name, runs * first.colours)
                 try:
                     work = restorer.volume if volume else restorer.pages
                     result = work(picture, bar.callback())
-                except OutOfMemory as error:
-                    raise WorkError(f"{path}: {error}") from error
                 except FastdeblurError as error:
-                    raise UsageError(f"{path}: {error}") from error
+                    raise WorkError(f"{path}: {error}") from error
                 images.write(result, out, overwrite)
                 bar.end()
                 lines.append(f"{path} -> {out}  {_describe(picture)}  {time.perf_counter() - start:.2f} s")

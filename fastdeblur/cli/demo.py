@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from fastdeblur import psf as generators
 from fastdeblur import richardson_lucy
+from fastdeblur._light import decode_srgb, encode_srgb
 from fastdeblur.cli import images
 from fastdeblur.cli.failure import UsageError, reported
-from fastdeblur._light import decode_srgb, encode_srgb
 
 Array = NDArray[np.float64]
 
@@ -27,9 +27,9 @@ CLOCK_STORY = """\
 The clock is a real photo (scikit-image's), blurred by a moving camera, and there is no sharp one to compare
 with. Its PSF was found from the photo alone: two glints on the glass draw the camera's path, and a search
 refined the path's nine heights and its length (35.5 pixels) until it explained the photo best
-(benchmarks/clock_psf.py). The middle picture is plain Richardson-Lucy on the whole frame, as `fastdeblur
-deblur` does it. The right one also uses what can be seen: the wall is plain, so around the clock a smooth
-wall is taken as known."""
+(benchmarks/clock_psf.py). The middle picture is accelerated Richardson-Lucy on the whole frame, as `fastdeblur
+deblur --acceleration biggs-andrews` does it. The right one also uses what can be seen: the wall is plain, so
+around the clock a smooth wall is taken as known."""
 
 SYNTHETIC_STORY = """\
 The astronaut is a sharp photo, blurred here in linear light by a motion of 17 pixels at 35 degrees that
@@ -56,8 +56,9 @@ def demo(
     with reported():
         if find_spec("skimage") is None:
             raise UsageError('the demo needs scikit-image for its photos: pip install "fastdeblur[demo]"')
-        if not output_dir.is_dir():
-            raise UsageError(f"--output-dir: the directory {str(output_dir)!r} does not exist")
+        images.check_directory(output_dir, "--output-dir")
+        for name in FILES:
+            images.check_place(output_dir / name, "--output-dir")
         options: dict[str, Any] = {"n_threads": threads, "backend": backend}
         cases = [_clock(options), _synthetic(options)]
         for case, name in zip(cases, FILES, strict=True):
@@ -167,7 +168,7 @@ def _write(case: Case, path: Path) -> None:
         sheet.paste(Image.fromarray(panel), (left, header))
         draw.text((left + panel.shape[1] / 2, header / 2), label, fill="black", font=font, anchor="mm")
         left += panel.shape[1] + gap
-    with images.replacing(path, overwrite=True) as temporary:
+    with images.writing(path, overwrite=True) as temporary:
         sheet.save(temporary, "PNG")
 
 

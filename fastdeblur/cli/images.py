@@ -89,6 +89,11 @@ def read(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
     from fastdeblur.cli import jpeg, png, tiff
 
     try:
+        mode = path.stat().st_mode
+        if not (
+            stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+        ):  # a pipe would be waited for; a directory says so itself
+            raise UnreadableError("expected a regular file, got a pipe or a device")
         with path.open("rb") as file:
             head = file.read(8)
         if not head:
@@ -106,6 +111,22 @@ def read(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
         raise UsageError(f"IN: {path}: {error.strerror or error}") from error
     except MemoryError as error:
         raise UsageError(f"IN: {path}: not enough memory to decode it") from error
+
+
+def check_directory(place: Path, argument: str) -> None:
+    """Refuse, before any work, a directory that no file can be made in."""
+    if not place.is_dir():
+        raise UsageError(f"{argument}: the directory {str(place)!r} does not exist")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UsageError(f"{argument}: the directory {str(place)!r} cannot be written to")
+
+
+def check_place(out: Path, argument: str) -> None:
+    """Refuse, before any work, a name that no file can be written to; a link is followed."""
+    if out.is_dir():
+        raise UsageError(f"{argument}: {out} is a directory")
+    if out.is_symlink():
+        check_directory(Path(os.path.realpath(out)).parent, argument)
 
 
 def check_fits(picture: Picture, out: Path) -> None:
@@ -138,9 +159,16 @@ def write(picture: Picture, out: Path, overwrite: bool) -> None:
     encode: Callable[[Picture, Path], None] = {"PNG": png.write, "JPEG": jpeg.write, "TIFF": tiff.write}[
         format_of(out)
     ]
+    with writing(out, overwrite) as temporary:
+        encode(picture, temporary)
+
+
+@contextmanager
+def writing(out: Path, overwrite: bool) -> Iterator[Path]:
+    """`replacing`, with what goes wrong as WorkError that names the file."""
     try:
         with replacing(out, overwrite) as temporary:
-            encode(picture, temporary)
+            yield temporary
     except (OSError, ValueError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise WorkError(f"{out}: cannot be written: {reason}") from error
@@ -148,7 +176,11 @@ def write(picture: Picture, out: Path, overwrite: bool) -> None:
 
 @contextmanager
 def replacing(out: Path, overwrite: bool) -> Iterator[Path]:
-    """A temporary file beside `out` that takes its place at the end; removed if anything goes wrong."""
+    """A temporary file beside `out` that takes its place at the end; removed if anything goes wrong.
+
+    A link stays one: what it points at is replaced.
+    """
+    named, out = out, Path(os.path.realpath(out))
     handle, name = tempfile.mkstemp(prefix=f".{out.name[:80]}.", suffix=".part", dir=out.parent)
     os.close(handle)
     temporary = Path(name)
@@ -157,7 +189,7 @@ def replacing(out: Path, overwrite: bool) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         _permit(temporary, out)
-        if not overwrite and out.exists():
+        if not overwrite and os.path.lexists(named):
             raise FileExistsError(17, "the file has appeared meanwhile; --overwrite replaces it")
         os.replace(temporary, out)
     except BaseException:

@@ -29,7 +29,13 @@ def cpu_model() -> str:
 
 
 def threads() -> int:
-    """As many threads as OpenMP starts by itself."""
+    """What n_threads=0 means: the core knows; where there is none, as many as OpenMP would start."""
+    try:
+        from fastdeblur.backends import native
+
+        return native.default_threads()
+    except ImportError:
+        pass
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if wanted.isdigit() and int(wanted) > 0:
         return int(wanted)

@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdeblur import Deconvolver, Iteration
-from fastdeblur import _light
+from fastdeblur import Deconvolver, Iteration, _light
+from fastdeblur._problem import Problem
+from fastdeblur.backends import Plane
 from fastdeblur.cli.images import Page, Picture, Pixels, join, split_alpha
+from fastdeblur.ops import CHECKS
 
 Floats = NDArray[np.floating]
+
+_BOUNDARY = {"wiener": "reflect", "richardson_lucy": "unknown"}
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,43 @@ class Settings:
 
 
 class Restorer:
-    """Deblurs pages and volumes; those of one shape and precision share one plan."""
+    """Deblurs pages and volumes; those in a row that have one shape and precision share one plan."""
 
     def __init__(self, settings: Settings, psf: NDArray[Any]):
         self.settings = settings
         self.psf = psf
-        self._plans: dict[tuple[Any, ...], Deconvolver] = {}
+        # The last one only: a folder of pictures that are all cropped differently must not fill the memory.
+        self._plan: tuple[tuple[Any, ...], Deconvolver] | None = None
+
+    def check(self, picture: Picture, *, volume: bool = False) -> None:
+        """Raise what `pages` or `volume` would, without restoring anything: ValueError, or a FastdeblurError."""
+        settings = self.settings
+        method = settings.method.replace("-", "_")
+        boundary = settings.boundary or _BOUNDARY[method]
+        gamma = picture.gamma if settings.gamma is None else settings.gamma
+        for indices in volume_order(picture) if volume else [[i] for i in range(len(picture.pages))]:
+            pages = [picture.pages[i] for i in indices]
+            first, _ = split_alpha(pages[0])
+            problem = Problem(
+                (len(pages), *first.shape) if volume else first.shape,
+                self.psf,
+                _precision(first.dtype),
+                channel_axis=-1 if pages[0].colours > 1 else None,
+                n_threads=settings.threads,
+                backend=settings.backend,
+            )
+            problem.backend(method, boundary)
+            frame = problem.frame(boundary)
+            for page in pages:
+                if page.pixels.dtype.kind == "u":
+                    continue  # light that is never negative, and never too much
+                visible = _visible(page)
+                light = fill_hidden(_decode(page, gamma)[0], visible)
+                if visible is not None:
+                    visible = np.broadcast_to(
+                        visible.reshape(visible.shape + (1,) * (light.ndim - 2)), light.shape
+                    )
+                CHECKS[method](Plane(light, light, 0, visible), frame, problem.dtype)
 
     def pages(self, picture: Picture, callback: Callable[[Iteration], Any] | None = None) -> Picture:
         """A picture with each page deblurred by itself."""
@@ -86,8 +121,9 @@ class Restorer:
         settings = self.settings
         axis = -1 if channels else None
         key = (light.shape, light.dtype, axis)
-        if key not in self._plans:
-            self._plans[key] = Deconvolver(
+        if self._plan is None or self._plan[0] != key:
+            self._plan = None  # free it before the next one is made
+            made = Deconvolver(
                 light.shape,
                 self.psf,
                 dtype=light.dtype,
@@ -96,7 +132,8 @@ class Restorer:
                 n_threads=settings.threads,
                 backend=settings.backend,
             )
-        plan = self._plans[key]
+            self._plan = key, made
+        plan = self._plan[1]
         if settings.method == "wiener":
             return plan.wiener(light, settings.balance)
         return plan.richardson_lucy(
@@ -135,12 +172,17 @@ class _Encoding:
     scale: float
 
 
+def _precision(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """What holds the file's numbers: float32 up to 24 bits."""
+    wide = dtype.itemsize >= 8 or (dtype.kind in "iu" and dtype.itemsize >= 4)
+    return np.dtype(np.float64 if wide else np.float32)
+
+
 def _decode(page: Page, gamma: str | float) -> tuple[Floats, _Encoding]:
     """Colour as straight (not premultiplied) light. Values of a gamma-encoded integer page become 0..1."""
     colour, alpha = split_alpha(page)
     dtype = colour.dtype
-    wide = dtype.itemsize >= 8 or (dtype.kind in "iu" and dtype.itemsize >= 4)
-    values: Floats = colour.astype(np.float64 if wide else np.float32)
+    values: Floats = colour.astype(_precision(dtype))
     top = float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
     if page.inverted:
         values = top - values

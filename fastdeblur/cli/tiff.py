@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fastdeblur.cli import exif
+from fastdeblur.cli import exif, tiffwhole
 from fastdeblur.cli.images import Metadata, Page, Picture, UnreadableError, check_size
 
 _DTYPES = {"uint8", "uint16", "uint32", "int8", "int16", "int32", "float16", "float32", "float64"}
@@ -85,19 +87,20 @@ def read(path: Path, max_pixels: int) -> Picture:
 
 
 def _read(tif: Any, path: Path, max_pixels: int) -> Picture:
-    if not len(tif.pages):
-        raise UnreadableError("the TIFF holds no page")
-    stored = list(tif.pages)
-    stored = [page.aspage() if hasattr(page, "aspage") else page for page in stored]
+    chained = tiffwhole.require_chain(tif)
+    stored = [page.aspage() if hasattr(page, "aspage") else page for page in tif.pages]
+    tiffwhole.require_pages(tif, stored, chained)
     notes = []
     if any(page.subifds for page in stored):
         notes.append(f"{path}: sub-images (SubIFDs, such as pyramid levels) are not kept")
     for page in stored:
         check_size(page.imagewidth, page.imagelength, max_pixels)
-    tags = [_tags(tif, page) for page in stored]
+    whole = cache(partial(_whole_file, tif))
+    tags = [_tags(tif, page, whole) for page in stored]
     # ImageJ and tifffile write one directory for a whole stack of contiguous planes.
     series = tif.series[0] if tif.is_imagej or tif.is_shaped else None
     if series is not None and len(stored) == 1 and series.size > stored[0].size:
+        tiffwhole.require_data(stored[0], series.size // stored[0].size)
         planes = series.asarray().reshape(-1, *stored[0].shape)
         first = tags[0]
         tags = [first] + [
@@ -118,7 +121,7 @@ def _read(tif: Any, path: Path, max_pixels: int) -> Picture:
         stored = stored * len(planes)
     else:
         for page in stored:
-            _check_complete(page)
+            tiffwhole.require_data(page)
         arrays = [page.asarray() for page in stored]
     pages = [_page(*each) for each in zip(stored, arrays, tags, strict=True)]
     axes, shape = _stack(tif, len(pages))
@@ -138,14 +141,6 @@ def _stack(tif: Any, count: int) -> tuple[str, tuple[int, ...]]:
         if int(np.prod([n for _, n in named])) == count:
             return "".join(a for a, _ in named), tuple(n for _, n in named)
     return "I", (count,)
-
-
-def _check_complete(page: Any) -> None:
-    """tifffile reads what lies beyond the end of the file as zeros in some layouts."""
-    size = page.parent.filehandle.size
-    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
-        if offset + count > size:
-            raise UnreadableError("the TIFF is truncated")
 
 
 def _page(stored: Any, pixels: Any, tags: _PageTags) -> Page:
@@ -186,7 +181,12 @@ def _page(stored: Any, pixels: Any, tags: _PageTags) -> Page:
     )
 
 
-def _tags(tif: Any, page: Any) -> _PageTags:
+def _whole_file(tif: Any) -> memoryview:
+    tif.filehandle.seek(0)
+    return memoryview(tif.filehandle.read())
+
+
+def _tags(tif: Any, page: Any, whole: Callable[[], memoryview]) -> _PageTags:
     found = {tag.code: tag for tag in page.tags}
     order = tif.byteorder
 
@@ -225,9 +225,7 @@ def _tags(tif: Any, page: Any) -> _PageTags:
             continue
         tags.extra.append((code, int(tag.dtype), tag.count, raw(code) or b""))
     if not tif.is_bigtiff and _POINTERS & set(found):
-        fh = tif.filehandle
-        fh.seek(0)
-        everything = memoryview(fh.read())
+        everything = whole()
         for code in _POINTERS & set(found):
             with suppress(exif.DamagedError, struct.error):  # what cannot be read cannot be kept
                 (offset,) = struct.unpack_from(order + "I", everything, found[code].offset + 8)
@@ -258,7 +256,10 @@ def _metadata(tif: Any, first: _PageTags) -> Metadata:
 def _made(picture: Picture) -> _PageTags:
     """Tags for a picture that was not a TIFF."""
     page, metadata = picture.pages[0], picture.metadata
-    tags = _PageTags(photometric=2 if page.colours == 3 else 1, compression="adobe_deflate", predictor=2)
+    predictor = 3 if page.pixels.dtype.kind == "f" else 2
+    tags = _PageTags(
+        photometric=2 if page.colours == 3 else 1, compression="adobe_deflate", predictor=predictor
+    )
     tags.extrasamples = () if page.alpha is None else (2,)
     tags.icc = metadata.icc
     if metadata.dpi:

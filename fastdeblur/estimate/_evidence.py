@@ -15,8 +15,10 @@ from fastdeblur.estimate._search import Found, Transfer
 _GAIN = {"motion": 60.0, "defocus": 60.0, "gaussian": 40.0}  # nats that make a confidence of one half
 _RIVAL = 8.0  # nats by which a rival must be beaten
 _RIPPLE = 0.22  # structure left in the spectrum that no photo has by itself, of one half
+_STEEP, _STEEP_SCALE = -3.0, 0.3  # power of the frequency: a photo's is -2.05, its deviation 0.42
 _MUCH = 1200.0  # nats of gain that make the ripple count half
 _GRID = 128  # cells per cycle of the fine spectrum
+_LEAST_GAIN = 40.0  # nats by which an image must beat white noise
 _LEAST_SIGNAL = 40.0  # cells that hold more signal than noise
 
 
@@ -55,6 +57,8 @@ def signal(spectrum: Spectrum, transfer: Transfer, found: Found) -> float:
 
 def shows_something(spectrum: Spectrum, transfer: Transfer, found: Found) -> bool:
     """False for pure noise."""
+    if spectrum.fine.cost_of_noise() - found.cost < _LEAST_GAIN:
+        return False
     return signal(spectrum, transfer, found) >= _LEAST_SIGNAL
 
 
@@ -81,18 +85,17 @@ def ripple(spectrum: Spectrum, transfer: Transfer, found: Found) -> float:
     return covariance(1) + covariance(2) - covariance(5) - covariance(6)
 
 
-def rippled(amount: float) -> float:
-    """Confidence that a spectrum has the ripple of a kernel that the fit does not know."""
-    return _rise(amount, _RIPPLE, 4)
-
-
 def unexplained(spectrum: Spectrum, transfer: Transfer, found: dict[str, Found], best: str) -> float:
-    """Confidence that the best fit is not the whole blur: it leaves ripple, and explains little more than no blur does.
+    """Confidence that the best fit is not the whole blur.
 
-    A photo of a regular texture has ripple of its own, whatever blurs it.
+    It leaves ripple, or what it leaves falls more steeply with frequency than a sharp photo does; one can outweigh the other,
+    since a photo of a regular texture has ripple of its own. And it explains little more than no blur does.
     """
-    gain = found["none"].cost - found[best].cost
-    return rippled(ripple(spectrum, transfer, found[best])) * (1 - _rise(gain, _MUCH, 2))
+    own = found[best]
+    amount = max(ripple(spectrum, transfer, own), 1e-3)
+    odds = 4 * np.log(amount / _RIPPLE) + np.clip((_STEEP - own.theta[1]) / _STEEP_SCALE, -2, 3)
+    left = 1 / (1 + float(np.exp(-np.clip(odds, -20, 20))))
+    return left * (1 - _rise(found["none"].cost - own.cost, _MUCH, 2))
 
 
 def confidence(spectrum: Spectrum, family: str, found: dict[str, Found]) -> float:

@@ -61,8 +61,7 @@ def clipped(channels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     result = np.zeros(channels.shape[1:], bool)
     for channel in channels:
         top = channel == channel.max()
-        inner = top.copy()
-        inner[1:-1, 1:-1] &= top[:-2, 1:-1] & top[2:, 1:-1] & top[1:-1, :-2] & top[1:-1, 2:]
+        inner = top[1:-1, 1:-1] & top[:-2, 1:-1] & top[2:, 1:-1] & top[1:-1, :-2] & top[1:-1, 2:]
         count = int(inner.sum())
         if _LEAST_CLIPPED <= count <= _LARGEST_CLIPPED_SHARE * top.size:
             result |= top

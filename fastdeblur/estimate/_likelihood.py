@@ -18,6 +18,7 @@ _SPREAD = 0.12  # variance of ln A about the fit
 _BOUND = 2.0  # Huber's, in deviations
 _NOISE_PRECISION = 0.25  # of ln N about the floor of the spectrum
 _LONGEST_STEP = 2.0
+_DAMPING = 1e-4
 
 
 class SpectrumFit:
@@ -64,6 +65,18 @@ class SpectrumFit:
         residual, _, share, _ = self._evaluate(transfer, theta[None])
         return residual[0], share[0]
 
+    def cost_of_noise(self) -> float:
+        """The cost, in nats, of there being nothing but white noise."""
+        level = float(np.median(self._y))
+        deviation = np.sqrt(self._chance)
+        for _ in range(5):
+            z = np.abs(self._y - level) / deviation
+            weight = np.minimum(1, _BOUND / np.maximum(z, 1e-6)) / self._chance
+            level = float(np.sum(weight * self._y) / np.sum(weight))
+        z = np.abs(self._y - level) / deviation
+        robust = np.where(z < _BOUND, 0.5 * z * z, _BOUND * z - 0.5 * _BOUND**2) + np.log(deviation)
+        return float(robust.sum(dtype=np.float64))
+
     def cost(self, transfer: FloatArray, theta: Float64Array) -> Float64Array:
         """Negative log posterior, in nats, up to a constant of the image."""
         _, variance, _, z = self._evaluate(transfer, theta)
@@ -91,7 +104,9 @@ class SpectrumFit:
         gradient[:, :size] = (by_share * residual) @ X
         gradient[:, size] = np.einsum("cm,cm->c", by_noise, residual)
         gradient -= (theta - self._mean) @ self._precision
-        change = np.linalg.solve(information + self._precision, gradient[..., None])[..., 0]
+        # Where there is nothing but noise, the contrast has neither data nor a prior.
+        information += self._precision + _DAMPING * np.eye(size + 1)
+        change = np.linalg.solve(information, gradient[..., None])[..., 0]
         result: Float64Array = theta + np.clip(change, -_LONGEST_STEP, _LONGEST_STEP)
         return result
 

@@ -20,6 +20,7 @@ from fastdeblur.estimate._gradient_prior import (
 _PRIOR = 0.2
 _LARGEST, _SMALLEST = 2e5, 20.0
 _FILLINGS = 6
+_PACE = 1.9  # of a filling's step: below 2, where it would cease to converge
 
 
 def hyper_laplacian(
@@ -29,6 +30,7 @@ def hyper_laplacian(
     *,
     exponent: float = 2 / 3,
     weights: NDArray[Any] | None = None,
+    saturated: NDArray[np.bool_] | None = None,
     native: bool = True,
     n_threads: int = 0,
 ) -> FloatArray:
@@ -42,6 +44,8 @@ def hyper_laplacian(
     exponent : in (0, 1)
     weights : (h, w) in [0, 1], optional; 0 leaves a pixel out (clipped, dead), whatever finite value it has. Left-out pixels are
         filled from the blurred estimate and the estimate made again, six times: enough for spots as small as the kernel.
+    saturated : (h, w) bool, optional; where the light was at least what the image says: filled likewise, but never darker, which is
+        slower; nothing is invented where ``weights`` would leave a hole larger than the kernel
 
     Returns
     -------
@@ -57,13 +61,20 @@ def hyper_laplacian(
         image = bridged(image, weights, kernel.shape)
     data = on_grid(image, kernel.shape)
     x = half_quadratic(data, data, kernel, steps, table, native=native, n_threads=n_threads)
-    if weights is None or (weights == 1).all():
+    patient = weights is not None and bool((weights < 1).any())
+    bright = saturated is not None and bool(saturated.any())
+    if not (patient or bright):
         return x[:height, :width]
     otf = transfer(kernel, data.shape)
-    trust = on_grid(weights, kernel.shape)
+    kept = np.ones(image.shape) if weights is None else weights
+    over = on_grid(np.zeros(image.shape) if saturated is None else saturated, kernel.shape) > 0.5
+    trust = on_grid(kept, kernel.shape) * ~over
+    filled = data
     for _ in range(_FILLINGS):
         blurred = np.fft.irfft2(otf * np.fft.rfft2(x), s=data.shape)
-        filled = np.asarray(trust * data + (1 - trust) * blurred, np.float32)
+        step = _PACE * (blurred - filled)
+        filled = np.maximum(filled + (1 - trust) * step, np.where(over, data, -np.inf))
+        filled = np.asarray(filled, np.float32)
         x = half_quadratic(filled, x, kernel, steps, table, native=native, n_threads=n_threads)
     return x[:height, :width]
 

@@ -55,8 +55,8 @@ def _grids(shape: tuple[int, ...]) -> list[tuple[str, Transfer, list[Float64Arra
     angles = np.arange(0, 180, _STEP)
     lengths = np.geomspace(3.0, side / 5, 18)
     motions = [np.stack([np.full_like(angles, length), angles], 1) for length in lengths]
-    radii = np.geomspace(1.0, side / 8, 24)[:, None]
-    sigmas = np.geomspace(0.4, side / 24, 16)
+    radii = np.geomspace(1.4, side / 8, 24)[:, None]
+    sigmas = np.geomspace(0.8, side / 24, 16)
     return [
         ("motion", _families.TRANSFER["motion"], motions),
         ("defocus", _families.TRANSFER["defocus"], [radii]),

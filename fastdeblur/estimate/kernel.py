@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,9 +43,10 @@ _COARSEST = 5  # pixels of the kernel at the coarsest scale
 
 # Of `support_by_spectrum`: up to the one there is no blur to be told, from the other on no doubt.
 _REFUTED, _BORNE_OUT = 0.15, 0.4
+_HALF_SEEN = 0.5  # trust in a kernel that the spectrum cannot be asked about
 
-_FIRST_GUESS, _GROWTH, _ROUNDS = 25, 1.6, 3  # of an unknown size
-_RIM = 0.02  # share of the kernel on the outermost pixels, from which on it is taken to be cut off
+_FIRST_GUESS, _GROWTH, _ROUNDS = 25, 1.7, 4  # of an unknown size
+_BETTER = 1.05  # times what the spectrum says of a smaller frame's kernel
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class KernelEstimate:
     psf: Kernel
     """(h, w), odd, >= 0, sum 1, centroid within a pixel of the origin at ``shape // 2``."""
     confidence: float
-    """In [0, 1]: 0 where nothing could be told (the PSF is an impulse then), 1 where both halves of the image and its spectrum agree."""
+    """In [0, 1]: 0 where nothing could be told (the PSF is an impulse then), 1 where the image's halves and its spectrum agree."""
     size: Size
     """Of the frame that was estimated in; with size=None the one chosen, and ``psf`` is trimmed to its need."""
     scales: tuple[Size, ...]
@@ -160,14 +161,19 @@ def kernel(
     if frame is not None:
         return search.run(frame)
     largest = min(_odd_at_most(n // 3) for n in grey.shape)
-    guess = min(_FIRST_GUESS, largest)
+    guess, best, before = min(_FIRST_GUESS, largest), None, 0.0
     for _ in range(_ROUNDS):
         found = search.run((guess, guess))
-        if found.stopped or guess == largest or _rim(found.psf) < _RIM:
+        if found.stopped or best is None or search.borne_out > before:
+            best = found
+        # Refuted, cut off, or better than in a smaller frame: the kernel may be longer than this one too.
+        settled = search.borne_out >= _REFUTED and search.borne_out < _BETTER * before
+        if found.stopped or guess == largest or settled:
             break
+        before = max(before, search.borne_out)
         guess = min(_odd_at_most(math.ceil(guess * _GROWTH) + 1), largest)
-    psf = support.trimmed(found.psf)
-    return KernelEstimate(psf, found.confidence, found.size, found.scales, found.masked, found.stopped)
+    assert best is not None
+    return replace(best, psf=support.trimmed(best.psf))
 
 
 class _Search:
@@ -179,6 +185,7 @@ class _Search:
         self._callback = callback
         self._native = native
         self._threads = threads
+        self.borne_out = 0.0  # the last kernel, by the spectrum
 
     def run(self, size: Size) -> KernelEstimate:
         shapes, sizes = _scales(self._image.shape, size)
@@ -210,10 +217,13 @@ class _Search:
                 trust = agreement(sharp, data, frame, mask, _RIDGE)
             estimate = support.centred(estimate)
         estimate = support.cleaned(estimate, _FAINT, _SPECK)
-        seen = support_by_spectrum(self._image, estimate)
-        if seen < _REFUTED:
-            return KernelEstimate(support.impulse(size), 0.0, size, shapes, 1 - used, False)
-        trust *= min(1.0, (seen - _REFUTED) / (_BORNE_OUT - _REFUTED))
+        seen = self.borne_out = support_by_spectrum(self._image, estimate)
+        if self._clipped.any():  # their hard edges are in the spectrum, and no blur's
+            trust *= _HALF_SEEN
+        else:
+            if seen < _REFUTED:
+                return KernelEstimate(support.impulse(size), 0.0, size, shapes, 1 - used, False)
+            trust *= min(1.0, (seen - _REFUTED) / (_BORNE_OUT - _REFUTED))
         return KernelEstimate(support.centred(estimate), trust, size, shapes, 1 - used, False)
 
     def _mask(self, grid: Size, shape: Size, frame: Size) -> tuple[FloatArray, float]:
@@ -321,7 +331,3 @@ def _odd_at_least(n: float) -> int:
 
 def _odd_at_most(n: int) -> int:
     return max(1, n - (n % 2 == 0))
-
-
-def _rim(psf: Kernel) -> float:
-    return 1 - float(psf[1:-1, 1:-1].sum())

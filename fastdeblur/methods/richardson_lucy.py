@@ -61,8 +61,18 @@ class Iteration:
         self._estimate = estimate
 
     def estimate(self) -> NDArray[Any]:
-        """A copy of the present estimate, in the frame."""
+        """A copy of the present estimate, in the frame; only inside the callback, whose iteration it shows.
+
+        Raises RuntimeError once the callback has returned: the estimate goes on changing.
+        """
         return self._estimate()
+
+    def _end(self) -> None:
+        self._estimate = _over
+
+
+def _over() -> NDArray[Any]:
+    raise RuntimeError("estimate: its iteration is over; expected the call from inside the callback")
 
 
 Callback = Callable[[Iteration], Any]
@@ -119,8 +129,9 @@ def richardson_lucy(
     tol : float >= 0, optional
         Stop when |x_k - x_{k-1}| / |x_k| falls below it.
     callback : callable, optional
-        Called after every iteration with an ``Iteration``: iteration, num_iter, change, plane, estimate(). A true return value or
-        StopIteration ends the present image's iterations with the present estimate; any other exception ends the call.
+        Called after every iteration with an ``Iteration``: iteration, num_iter, change, plane, estimate() (a copy, to be taken
+        before the callback returns). A true return value or StopIteration ends the present image's iterations with the present
+        estimate; any other exception ends the call.
     channel_axis : int, optional
         Axis of independent channels, None for none.
     out : array, optional
@@ -192,12 +203,25 @@ class RichardsonLucyParams:
     ) -> bool:
         """Tell the callback, and say whether to go on."""
         if self.callback is not None:
+            state = Iteration(iteration, self.num_iter, change, plane.position, estimate)
             try:
-                if self.callback(Iteration(iteration, self.num_iter, change, plane.position, estimate)):
-                    return False
+                answer = self.callback(state)
             except StopIteration:
                 return False
+            finally:
+                state._end()
+            if _is_true(answer):
+                return False
         return not change < self.tol
+
+
+def _is_true(answer: Any) -> bool:
+    try:
+        return bool(answer)
+    except (ValueError, TypeError) as error:
+        raise InvalidArgument(
+            f"callback: expected an answer that is true or false, got {type(answer).__name__} ({error})"
+        ) from error
 
 
 def run(
@@ -243,10 +267,9 @@ def as_acceleration(value: Any) -> str:
 def _as_weights(weights: ArrayLike, problem: Problem) -> NDArray[Any]:
     array = as_real_array(weights, "weights")
     layout = problem.layout
-    if array.shape not in (layout.shape, layout.spatial):
-        raise InvalidArgument(
-            f"weights: expected shape {layout.shape} or {layout.spatial}, got {array.shape}"
-        )
+    shapes = dict.fromkeys((layout.shape, layout.spatial))  # one where the image is a single plane
+    if array.shape not in shapes:
+        raise InvalidArgument(f"weights: expected shape {' or '.join(map(str, shapes))}, got {array.shape}")
     require_finite(array, "weights")
     require_nonnegative(array, "weights")
     space = tuple(range(-len(layout.spatial), 0))

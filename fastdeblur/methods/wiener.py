@@ -15,6 +15,7 @@ from fastdeblur._checks import (
     as_real_array,
     names_memory_errors,
     require_finite,
+    require_squarable,
     result_dtype,
 )
 from fastdeblur._geometry import Frame
@@ -131,6 +132,8 @@ def _params(problem: Problem, balance: float, reg: Any, boundary: str) -> Wiener
         return WienerParams(balance, reg)
     if callable(reg):
         return WienerParams(balance, reg)
+    if isinstance(reg, np.ma.MaskedArray):
+        raise InvalidArgument("reg: expected an array, got a masked one, whose mask would be lost")
     try:
         array = np.asarray(reg)
     except (TypeError, ValueError) as error:
@@ -145,9 +148,7 @@ def _params(problem: Problem, balance: float, reg: Any, boundary: str) -> Wiener
             )
         if array.shape != half:
             raise InvalidArgument(f"reg: expected a transfer function of shape {half}, got {array.shape}")
-        if not np.isfinite(array).all():
-            raise InvalidArgument("reg: expected finite values, got NaN or infinity")
-        return WienerParams(balance, "power", (array.real**2 + array.imag**2).astype(problem.dtype))
+        return WienerParams(balance, "power", require_squarable(array, "reg", problem.dtype))
     kernel = as_real_array(array, "reg")
     if kernel.ndim != space or kernel.size == 0:
         raise InvalidArgument(f"reg: expected a kernel with {space} axes, got shape {kernel.shape}")

@@ -22,6 +22,9 @@ MAX_LOST_MASS = 0.01
 # Asking for more threads than the system can start would end the process.
 _MAX_THREADS = 1024
 
+# Pixels from the origin, on one axis; more than any memory holds.
+_LARGEST_REACH = 1e15
+
 # Rounding in cos, sin and products must not add a rim of pixels that hold no more than rounding errors.
 _EXTENT_TOLERANCE = 1e-12
 
@@ -105,8 +108,17 @@ def check_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
 
 def odd_size(extent: Float64Array) -> int:
     """Return the smallest odd number of pixels that holds ``[-extent, extent]`` around a pixel's centre."""
-    largest = min(float(extent.max()), 1e15)  # what is larger fails in allocate(), and must get there
+    largest = min(float(extent.max()), _LARGEST_REACH)
     return 2 * max(0, math.ceil(largest * (1 - _EXTENT_TOLERANCE) - 0.5)) + 1
+
+
+def require_reach(extent: Float64Array, **parameter: Float64Array) -> None:
+    """Refuse a kernel so large that its size in pixels is no exact number any more, by the parameter that makes it so."""
+    if float(extent.max()) > _LARGEST_REACH:
+        ((name, values),) = parameter.items()
+        raise OutOfMemory(
+            f"{name}: a kernel for {values.flat[int(extent.argmax())]:g} pixels cannot be allocated"
+        )
 
 
 def window(size: int) -> tuple[float, float]:
@@ -114,15 +126,35 @@ def window(size: int) -> tuple[float, float]:
     return -(size // 2) - 0.5, size - size // 2 - 0.5
 
 
-def check_lost(name: str, values: Float64Array, lost: Float64Array, shape: tuple[int, ...]) -> None:
-    """Refuse a frame that cuts off more than `MAX_LOST_MASS` of any kernel."""
+def check_lost(
+    name: str,
+    values: npt.NDArray[Any],
+    lost: Float64Array,
+    shape: tuple[int, ...],
+    limit: float = MAX_LOST_MASS,
+) -> None:
+    """Refuse a frame that cuts off more than ``limit`` of any kernel."""
     worst = int(np.argmax(lost))
-    if lost[worst] > MAX_LOST_MASS:
+    if lost[worst] > limit:
         value = np.array2string(values[worst], separator=", ")
         raise InvalidArgument(
-            f"shape: expected to cut off at most {MAX_LOST_MASS:.0%} of the kernel, got {shape}, "
+            f"shape: expected to cut off at most {100 * limit:g}% of the kernel, got {shape}, "
             f"which cuts off {lost[worst]:.3g} of 1 at {name} = {value}"
         )
+
+
+def scale_to_one(
+    name: str,
+    values: npt.NDArray[Any],
+    kernels: Float64Array,
+    shape: tuple[int, ...],
+    limit: float = MAX_LOST_MASS,
+) -> None:
+    """Scale (n, *shape) kernels to sum 1 in place, or refuse a frame in which they miss more than ``limit`` of it."""
+    axes = tuple(range(1, kernels.ndim))
+    sums = kernels.sum(axis=axes, keepdims=True)
+    check_lost(name, values, 1 - sums.reshape(-1), shape, limit)
+    kernels /= sums
 
 
 def choose_native(backend: Any, n_threads: Any) -> tuple[Any, int]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastdeblur._checks import names_memory_errors
 from fastdeblur.psf._common import (
     Float64Array,
     allocate,
@@ -19,10 +20,12 @@ from fastdeblur.psf._common import (
     finish,
     odd_size,
     parameter,
+    require_reach,
     window,
 )
 
 
+@names_memory_errors
 def motion(
     length: npt.ArrayLike,
     angle: npt.ArrayLike = 0.0,
@@ -77,6 +80,7 @@ def motion(
     batch, (lengths, angles) = broadcast(length=lengths, angle=angles)
     across, down = _direction(angles)
     if sizes is None:
+        require_reach(lengths / 2, length=lengths)
         sizes = odd_size(lengths / 2 * np.abs(down)), odd_size(lengths / 2 * across)
     else:
         lost = _lost_mass(lengths, across, down, sizes)

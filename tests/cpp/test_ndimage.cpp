@@ -9,11 +9,13 @@
 #include <cstdlib>
 #include <limits>
 #include <random>
+#include <type_traits>
 #include <vector>
 
 #include "ndimage/correlate.h"
 #include "ndimage/fourier.h"
 #include "ndimage/median.h"
+#include "ndimage/rows.h"
 #include "ndimage/separable.h"
 
 namespace {
@@ -215,10 +217,17 @@ std::vector<double> along(const std::vector<double>& input, const Shape& shape, 
 void test_separable() {
   const double any[] = {1.0, -2.5, 3.0, 0.25}, even[] = {0.5, 2.0, -1.0, 2.0, 0.5},
                odd[] = {-1.0, -2.0, 0.0, 2.0, 1.0}, one[] = {2.0};
+  const auto lengthy = random_array<double>(203, 8);
   const LineKernel kernels[] = {{any, 4, -1, Mode::wrap},        {even, 5, -2, Mode::constant},
                                 {odd, 5, -3, Mode::mirror},      {one, 1, 0, Mode::nearest},
                                 {nullptr, 7, -3, Mode::reflect}, {nullptr, 4, -2, Mode::constant},
                                 {nullptr, 1, 0, Mode::reflect}};
+  // Longer than the images, or quite beyond them.
+  const LineKernel lengthy_kernels[] = {{lengthy.data(), 203, -190, Mode::reflect},
+                                        {nullptr, 160, -100, Mode::mirror},
+                                        {nullptr, 150, 9, Mode::constant},
+                                        {any, 4, 1000, Mode::nearest},
+                                        {any, 4, -1000, Mode::wrap}};
   const Shape shapes[] = {{1, 1, 1},    {1, 2, 3},  {2, 5, 7},  {1, 67, 13},
                           {1, 3, 1100}, {3, 1, 64}, {1, 150, 2}};
   constexpr double unlimited = std::numeric_limits<double>::infinity();
@@ -229,6 +238,16 @@ void test_separable() {
       return separable({input.data(), Element::f64, out.data(), Element::f64, shape[0], shape[1], shape[2],
                         down, across, across_first, false, kConstant, limit, 3});
     };
+    for (const auto& kernel : lengthy_kernels) {
+      if (count(shape) > 1000) continue;
+      require(run(kernel, {}, false, unlimited), "separable: no limit");
+      require(close_to(out, along(input, shape, kernel, 1)), "separable: far down the columns");
+      require(run({}, kernel, false, unlimited), "separable: no limit");
+      require(close_to(out, along(input, shape, kernel, 2)), "separable: far along the rows");
+      require(run(kernel, kernels[1], true, unlimited), "separable: no limit");
+      require(close_to(out, along(along(input, shape, kernels[1], 2), shape, kernel, 1)),
+              "separable: rows, then far down the columns");
+    }
     for (const auto& down : kernels) {
       require(run(down, {}, false, unlimited), "separable: no limit");
       require(close_to(out, along(input, shape, down, 1)), "separable: down the columns");
@@ -267,6 +286,53 @@ void test_separable() {
     require(!separable({spoilt.data(), Element::f64, out.data(), Element::f64, shape[0], shape[1], shape[2],
                         kernels[4], kernels[4], false, false, kConstant, 1e300, 3}),
             "separable: a NaN is beyond every limit");
+  }
+}
+
+// The elements of a row far beyond both its ends, and of parts of it that do not meet the row at all.
+void test_extension() {
+  for (const int64_t width : {1, 2, 3, 10}) {
+    const auto values = random_array<double>(width, 7);
+    const Row row{reinterpret_cast<const char*>(values.data()), Element::f64, width};
+    for (const Mode mode : kModes) {
+      for (int64_t begin = -35; begin < 35; begin += 3) {
+        for (const int64_t n : {0, 1, 4, 70}) {
+          std::vector<double> out(static_cast<std::size_t>(n));
+          load_row(row, mode, kConstant, begin, begin + n, out.data());
+          for (int64_t i = 0; i < n; ++i)
+            require(out[static_cast<std::size_t>(i)] == at(values, {width}, {begin + i}, mode, kConstant),
+                    "load_row: equal to the walk");
+        }
+      }
+    }
+  }
+}
+
+// Cut towards 0, the least number for what a 32- or 64-bit register does not hold, then its low bits.
+template <class T>
+void test_conversion(Element element, double bound) {
+  const double inf = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
+  const std::vector<double> values = {
+      0.0, -0.9, 1.9,  -1.9,  127.5, 128.0, 255.0, 256.0, -129.0, 65535.9, -32769.0, 2e9,    -2e9, 3e9,  -3e9,
+      5e9, -5e9, 1e15, -1e15, 9e18,  -9e18, 1e19,  -1e19, 2e19,   -2e19,   1e300,    -1e300, inf,  -inf, nan};
+  const auto n = static_cast<int64_t>(values.size());
+  std::vector<T> stored(values.size()), added(values.size(), T(1));
+  store_row(values.data(), n, element, reinterpret_cast<char*>(stored.data()));
+  add_row(values.data(), n, element, reinterpret_cast<char*>(added.data()));
+  auto rounded = values;
+  round_row(rounded.data(), n, element);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const double v = values[i];
+    T expected;
+    if (std::is_same_v<T, std::uint64_t> && v >= 0x1p63) {
+      expected = v < 0x1p64 ? static_cast<T>(v) : T(0);
+    } else {
+      const bool fits = v >= -bound && v < bound;
+      expected = static_cast<T>(fits ? static_cast<int64_t>(v) : static_cast<int64_t>(-bound));
+    }
+    require(stored[i] == expected, "store_row: as x86 converts");
+    require(added[i] == static_cast<T>(static_cast<std::uint64_t>(expected) + 1), "add_row: modulo 2^bits");
+    require(rounded[i] == static_cast<double>(expected), "round_row: what store_row stores");
   }
 }
 
@@ -324,6 +390,9 @@ void test_median_of_nan() {
   require(
       !median({input.data(), out.data(), Element::f32, {6, 10}, {3, 3}, {-1, -1}, Mode::wrap, &constant, 2}),
       "median: a NaN is told");
+  require(
+      !median({input.data(), out.data(), Element::f32, {6, 10}, {7, 7}, {-3, -3}, Mode::wrap, &constant, 2}),
+      "median: a NaN is told before windows are large");
 }
 
 void test_fourier() {
@@ -363,6 +432,15 @@ int main() {
   test_correlate();
   test_modular();
   test_separable();
+  test_extension();
+  test_conversion<std::int8_t>(Element::i8, 0x1p31);
+  test_conversion<std::uint8_t>(Element::u8, 0x1p31);
+  test_conversion<std::int16_t>(Element::i16, 0x1p31);
+  test_conversion<std::uint16_t>(Element::u16, 0x1p31);
+  test_conversion<std::int32_t>(Element::i32, 0x1p31);
+  test_conversion<std::uint32_t>(Element::u32, 0x1p63);
+  test_conversion<std::int64_t>(Element::i64, 0x1p63);
+  test_conversion<std::uint64_t>(Element::u64, 0x1p63);
   test_median<std::uint8_t>(Element::u8);
   test_median<std::int8_t>(Element::i8);
   test_median<std::uint16_t>(Element::u16);

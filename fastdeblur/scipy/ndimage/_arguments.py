@@ -10,17 +10,17 @@ import numpy as np
 from fastdeblur._dropin.replaces import PLAIN
 
 # The core's numbers of the boundary modes.
+NEAREST, WRAP, REFLECT, MIRROR, CONSTANT = range(5)
 MODES = {
-    "nearest": 0,
-    "wrap": 1,
-    "reflect": 2,
-    "grid-mirror": 2,
-    "mirror": 3,
-    "constant": 4,
-    "grid-wrap": 1,
-    "grid-constant": 4,
+    "nearest": NEAREST,
+    "wrap": WRAP,
+    "reflect": REFLECT,
+    "grid-mirror": REFLECT,
+    "mirror": MIRROR,
+    "constant": CONSTANT,
+    "grid-wrap": WRAP,
+    "grid-constant": CONSTANT,
 }
-CONSTANT = 4
 
 REAL = frozenset("?bBhHiIlLqQfd")
 Array = np.ndarray[Any, Any]
@@ -65,11 +65,11 @@ class Output:
         if type(output) is np.ndarray:
             if output.shape != shape or output.dtype.char not in REAL or not output.flags.writeable:
                 raise Unsuited
-            if (
-                output.flags.c_contiguous
-                and output.dtype.isnative
-                and not np.may_share_memory(output, given_input)
-            ):
+            shared = np.may_share_memory(output, given_input)
+            # SciPy reads on in what it has written there.
+            if 0 in output.strides or (shared and not _same_place(output, given_input)):
+                raise Unsuited
+            if output.flags.c_contiguous and output.dtype.isnative and not shared:
                 self.array = output
                 return
             self._given = output
@@ -94,6 +94,23 @@ class Output:
         return self._given
 
 
+def _same_place(a: Array, b: Array) -> bool:
+    return a.ctypes.data == b.ctypes.data and a.strides == b.strides and a.dtype == b.dtype
+
+
+def apart(output: Any, given_input: Array) -> None:
+    """For sums of filters: SciPy's first one overwrites the input of the others where that is the output."""
+    if type(output) is np.ndarray and np.may_share_memory(output, given_input):
+        raise Unsuited
+
+
+def exact_in_double(array: Array) -> bool:
+    """Whether SciPy, which orders numbers in float64, keeps all digits of these."""
+    if array.dtype.itemsize < 8 or array.dtype.kind == "f":
+        return True
+    return bool(array.min() >= -(2**53) and array.max() <= 2**53)
+
+
 def mode_number(mode: Any) -> int:
     if type(mode) is not str or mode not in MODES:
         raise Unsuited
@@ -114,7 +131,8 @@ def real(value: Any) -> float:
 def whole(value: Any) -> int:
     if type(value) is int:
         return value
-    if isinstance(value, int | np.integer):
+    # A truth value is an int to Python, and to SciPy mostly not.
+    if isinstance(value, int | np.integer) and type(value) is not bool:
         return int(value)
     raise Unsuited
 
@@ -124,6 +142,10 @@ def every_axis(value: Any, count: int) -> list[Any]:
     kind = type(value)
     if kind is int or kind is float or kind is str or value is None or not isinstance(value, Iterable):
         return [value] * count
+    if isinstance(value, np.ndarray) and value.ndim != 1:
+        if value.ndim > 0:
+            raise Unsuited
+        return [value[()]] * count
     if not isinstance(value, tuple | list | np.ndarray) or len(value) != count:
         raise Unsuited
     return list(value)

@@ -11,6 +11,7 @@ import scipy.ndimage as _original
 
 from fastdeblur._dropin.replaces import core, replaces
 from fastdeblur.scipy.ndimage._arguments import (
+    CONSTANT,
     Output,
     Unsuited,
     axes_of,
@@ -24,7 +25,7 @@ from fastdeblur.scipy.ndimage._arguments import (
     whole,
     window_image,
 )
-from fastdeblur.scipy.ndimage._lines import Line, filter_lines
+from fastdeblur.scipy.ndimage._lines import MOST_TAPS, Line, filter_lines
 
 EXACT, FUSED = 0, 1
 
@@ -94,8 +95,9 @@ def correlate1d(
     """
     try:
         array = image(input)
+        result = Output(output, input)
         kernel = real_weights(weights)
-        if kernel.ndim != 1:
+        if kernel.ndim != 1 or kernel.size > MOST_TAPS:
             raise Unsuited
         line = Line(
             axis_of(axis, array.ndim),
@@ -104,7 +106,6 @@ def correlate1d(
             mode_number(mode),
         )
         constant = real(cval)
-        result = Output(output, input)
     except Unsuited:
         return NotImplemented
     filter_lines(array, result.array, (line,), constant)
@@ -136,8 +137,9 @@ def convolve1d(
 def _window(
     input: Any, weights: Any, output: Any, mode: Any, cval: Any, origin: Any, axes: Any, *, convolution: bool
 ) -> Any:
-    array = window_image(input)
     kernel = real_weights(weights)
+    array = window_image(input)
+    result = Output(output, input)
     where = axes_of(axes, array.ndim)
     if kernel.ndim != len(where) or (axes is not None and list(where) != sorted(where)):
         raise Unsuited
@@ -151,7 +153,9 @@ def _window(
     if len(where) < array.ndim:
         kernel = np.expand_dims(kernel, tuple(a for a in range(array.ndim) if a not in where))
     number, constant = mode_number(mode), real(cval)
-    result = Output(output, input)
+    # The original converts it to integers in ways of its own.
+    if number == CONSTANT and array.dtype.kind in "bui" and not abs(constant) < 2**31:
+        raise Unsuited
     functions = core()
     assert functions is not None
     arithmetic = FUSED if result.array.dtype == np.float32 else EXACT

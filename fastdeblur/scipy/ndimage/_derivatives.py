@@ -15,6 +15,7 @@ from fastdeblur.scipy.ndimage._arguments import (
     Array,
     Output,
     Unsuited,
+    apart,
     axes_of,
     axis_of,
     every_axis,
@@ -58,12 +59,12 @@ def prewitt(input: Any, axis: Any = -1, output: Any = None, mode: Any = "reflect
 def _difference(input: Any, axis: Any, output: Any, mode: Any, cval: Any, smoothing: Array) -> Any:
     try:
         array = image(input)
+        result = Output(output, input)
         along = axis_of(axis, array.ndim)
         modes = [mode_number(m) for m in every_axis(mode, array.ndim)]
         lines = [Line(along, _DIFFERENCE, -1, modes[along])]
         lines += [Line(k, smoothing, -1, modes[k]) for k in range(array.ndim) if k != along]
         constant = real(cval)
-        result = Output(output, input)
     except Unsuited:
         return NotImplemented
     filter_lines(array, result.array, lines, constant)
@@ -82,11 +83,12 @@ def laplace(
     """
     try:
         array = image(input)
+        apart(output, input)
+        result = Output(output, input)
         where = axes_of(axes, array.ndim)
         modes = every_axis(mode, len(where))
         terms = [[Line(k, _SECOND_DIFFERENCE, -1, mode_number(m))] for k, m in zip(where, modes, strict=True)]
         constant = real(cval)
-        result = Output(output, input)
         if result.array.dtype.kind == "b":
             raise Unsuited  # addition is the logical or
     except Unsuited:
@@ -113,13 +115,14 @@ def gaussian_laplace(
     """
     try:
         array = image(input)
+        apart(output, input)
+        result = Output(output, input)
         where = axes_of(axes, array.ndim)
         sigmas: list[Any] = [0] * array.ndim
         for k, s in zip(where, every_axis(sigma, len(where)), strict=True):
             sigmas[k] = s
         terms = _gaussian_terms(array.ndim, sigmas, where, 2, mode, kwargs)
         constant = real(cval)
-        result = Output(output, input)
         if result.array.dtype.kind == "b":
             raise Unsuited
     except Unsuited:
@@ -147,10 +150,11 @@ def gaussian_gradient_magnitude(
     """
     try:
         array = image(input)
+        apart(output, input)
+        result = Output(output, input)
         where = axes_of(axes, array.ndim)
         terms = _gaussian_terms(array.ndim, every_axis(sigma, array.ndim), where, 1, mode, kwargs)
         constant = real(cval)
-        result = Output(output, input)
         if result.array.dtype.kind == "b":
             raise Unsuited
     except Unsuited:

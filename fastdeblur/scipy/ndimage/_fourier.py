@@ -26,6 +26,8 @@ def fourier_gaussian(input: Any, sigma: Any, n: Any = -1, axis: Any = -1, output
     Returns an array of input's shape and dtype. Spectra of up to 4096 elements and of other dtypes are SciPy's. Raises what
     SciPy raises.
     """
+    if _is_small(input):
+        return NotImplemented
     try:
         spectrum = _spectrum(input)
         sigmas = every_axis(sigma, spectrum.ndim)
@@ -54,6 +56,8 @@ def fourier_shift(input: Any, shift: Any, n: Any = -1, axis: Any = -1, output: A
     input, n, axis : as for `fourier_gaussian`; shift : one for all axes or one for each
     Returns an array of input's shape: complex64 for complex64, else complex128. Raises what SciPy raises.
     """
+    if _is_small(input):
+        return NotImplemented
     try:
         spectrum = _spectrum(input)
         shifts = every_axis(shift, spectrum.ndim)
@@ -76,10 +80,13 @@ def fourier_shift(input: Any, shift: Any, n: Any = -1, axis: Any = -1, output: A
     return out
 
 
+def _is_small(value: Any) -> bool:
+    return type(value) is np.ndarray and value.size <= _FEW
+
+
 def _spectrum(value: Any) -> Array:
     if (
         type(value) not in PLAIN
-        or value.size <= _FEW
         or value.dtype.char not in "fdFD"
         or not value.dtype.isnative
         or value.ndim == 0

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import scipy.ndimage as _original
-import scipy.ndimage._filters as _private
 
 from fastdeblur._dropin.replaces import replaces
 from fastdeblur.scipy.ndimage._arguments import (
@@ -25,30 +24,43 @@ from fastdeblur.scipy.ndimage._arguments import (
     real,
     whole,
 )
-from fastdeblur.scipy.ndimage._lines import Line, filter_lines
+from fastdeblur.scipy.ndimage._lines import MOST_TAPS, Line, filter_lines
+
+try:
+    from scipy.ndimage._filters import _gaussian_kernel1d as _original_kernel
+except ImportError:  # another version of SciPy: its functions answer then
+    _original_kernel = None
+
+# Longer kernels are not kept: they are soon made against the time that they take.
+_LONGEST_KEPT = 4096
 
 
-# typed: a sigma of float32 gives other weights than one of float.
-@lru_cache(maxsize=256, typed=True)
 def _weights(sigma: Any, order: int, radius: int) -> Array:
     """The original's own weights: integers are cut, and the last bit of a weight may decide where."""
-    kernel = np.ascontiguousarray(_private._gaussian_kernel1d(sigma, order, radius)[::-1], dtype=np.float64)
+    if _original_kernel is None:
+        raise Unsuited
+    kernel = np.ascontiguousarray(_original_kernel(sigma, order, radius)[::-1], dtype=np.float64)
     kernel.flags.writeable = False
     return kernel
 
 
+# typed: a sigma of float32 gives other weights than one of float.
+_kept_weights = lru_cache(maxsize=256, typed=True)(_weights)
+
+
 def gaussian_line(axis: int, sigma: Any, order: Any, mode: Any, truncate: Any, radius: Any) -> Line:
     size = real(sigma)
-    if not 0.0 < size < 1e9 or not hasattr(_private, "_gaussian_kernel1d"):
+    if not 0.0 < size < 1e9:
         raise Unsuited
     reach = real(truncate) * size + 0.5
     if not -1.0 < reach < 1e9:
         raise Unsuited
     taken = int(reach) if radius is None else whole(radius)
     order = whole(order)
-    if taken < 0 or not 0 <= order <= 32:
+    if not 0 <= taken <= MOST_TAPS // 2 or not 0 <= order <= 32:
         raise Unsuited
-    return Line(axis, _weights(sigma, order, taken), -taken, mode_number(mode))
+    weights = (_kept_weights if taken <= _LONGEST_KEPT else _weights)(sigma, order, taken)
+    return Line(axis, weights, -taken, mode_number(mode))
 
 
 @replaces(_original.gaussian_filter1d)
@@ -71,9 +83,9 @@ def gaussian_filter1d(
     """
     try:
         array = image(input)
+        result = Output(output, input)
         line = gaussian_line(axis_of(axis, array.ndim), sigma, order, mode, truncate, radius)
         constant = real(cval)
-        result = Output(output, input)
     except Unsuited:
         return NotImplemented
     filter_lines(array, result.array, (line,), constant)
@@ -102,9 +114,9 @@ def gaussian_filter(
     """
     try:
         array = image(input)
+        result = Output(output, input)
         lines = gaussian_lines(array.ndim, sigma, order, mode, truncate, radius, axes)
         constant = real(cval)
-        result = Output(output, input)
     except Unsuited:
         return NotImplemented
     filter_or_copy(array, result.array, lines, constant)
@@ -115,6 +127,8 @@ def gaussian_lines(
     ndim: int, sigma: Any, order: Any, mode: Any, truncate: Any, radius: Any, axes: Any
 ) -> list[Line]:
     where = axes_of(axes, ndim)
+    if isinstance(radius, np.ndarray) and radius.ndim == 0:
+        raise Unsuited
     each = [every_axis(value, len(where)) for value in (sigma, order, mode, radius)]
     return [
         gaussian_line(axis, s, o, m, truncate, r)

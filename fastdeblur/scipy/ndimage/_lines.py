@@ -21,6 +21,15 @@ class Line(NamedTuple):
     mode: int
 
 
+# Longer kernels and means are the original's: ours works on several lines at once, each extended by the kernel's length.
+MOST_TAPS = 1 << 17
+LONGEST_MEAN = 1 << 15
+
+# Taps up to which a kernel goes down the columns of an array as it lies, and up to which the last two axes are
+# filtered in one pass: what such a pass keeps in cache grows with both kernels, and begins anew with every strip.
+_LONG = 80
+
+
 def filter_lines(
     array: Array,
     out: Array,
@@ -38,7 +47,7 @@ def filter_lines(
     steps: list[Sequence[Line]] = []
     for line in lines:
         # The last two axes are filtered in one pass.
-        if steps and len(steps[-1]) == 1 and _last_two(steps[-1][0], line, last):
+        if steps and len(steps[-1]) == 1 and _pass_together(steps[-1][0], line, last):
             steps[-1] = (steps[-1][0], line)
         else:
             steps.append((line,))
@@ -53,8 +62,17 @@ def filter_lines(
     return True
 
 
-def _last_two(one: Line, other: Line, last: int) -> bool:
-    return one.axis + other.axis == 2 * last - 1 and abs(one.axis - other.axis) == 1
+def _pass_together(one: Line, other: Line, last: int) -> bool:
+    return (
+        one.axis + other.axis == 2 * last - 1
+        and abs(one.axis - other.axis) == 1
+        and taps_of(one) <= _LONG
+        and taps_of(other) <= _LONG
+    )
+
+
+def taps_of(line: Line) -> int:
+    return line.kernel if type(line.kernel) is int else len(line.kernel)
 
 
 def _step(array: Array, out: Array, step: Sequence[Line], cval: float, limit: float, add: bool) -> bool:
@@ -62,6 +80,8 @@ def _step(array: Array, out: Array, step: Sequence[Line], cval: float, limit: fl
     assert functions is not None
     if len(step) == 1:
         axis, kernel, start, mode = step[0]
+        if axis < array.ndim - 1 and type(kernel) is not int and len(kernel) > _LONG:
+            return _turned(array, out, step[0], cval, limit, add)
         done = functions.ndimage_correlate_axis(array, out, axis, kernel, start, mode, cval, limit, add)
     else:
         rows_first = step[0].axis > step[1].axis
@@ -70,3 +90,17 @@ def _step(array: Array, out: Array, step: Sequence[Line], cval: float, limit: fl
             array, out, y.kernel, y.start, y.mode, x.kernel, x.start, x.mode, rows_first, cval, limit, add
         )
     return bool(done)
+
+
+def _turned(array: Array, out: Array, line: Line, cval: float, limit: float, add: bool) -> bool:
+    """A long kernel along another axis than the last, with the arrays turned so that it is the last."""
+    rows = np.ascontiguousarray(np.moveaxis(array, line.axis, -1))
+    filtered = np.empty(rows.shape, out.dtype)
+    if not _step(rows, filtered, (line._replace(axis=rows.ndim - 1),), cval, limit, False):
+        return False
+    result = np.moveaxis(filtered, -1, line.axis)
+    if add:
+        out += result
+    else:
+        np.copyto(out, result)
+    return True

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.ndimage as _original
 
-from fastdeblur._dropin.replaces import core, replaces
+from fastdeblur._dropin.replaces import PLAIN, core, replaces
 from fastdeblur.scipy.ndimage._arguments import (
     CONSTANT,
     Array,
@@ -18,6 +18,7 @@ from fastdeblur.scipy.ndimage._arguments import (
     Unsuited,
     axes_of,
     every_axis,
+    exact_in_double,
     mode_number,
     real,
     start_of,
@@ -47,12 +48,20 @@ def median_filter(
     outputs at once; SciPy answers for the others, for footprints with holes, and for arrays that hold a NaN.
     Returns an array of input's shape and dtype, equal to SciPy's. Raises what SciPy raises.
     """
+    arguments = size, footprint, None, mode, cval, origin
+    # SciPy expands sizes by the axes' own names.
+    if (
+        footprint is not None
+        or size is None
+        or (type(size) is int and size % 2 == 0)
+        or not (axes is None or type(axes) is tuple)
+    ):
+        return _original_on_a_line(input, output, arguments, axes)
     try:
         array = window_image(input)
+        result = Output(output, input)
         where = axes_of(axes, array.ndim)
         window, starts = [1] * array.ndim, [0] * array.ndim
-        if footprint is not None or size is None:
-            raise Unsuited
         for axis, n, at in zip(
             where, every_axis(size, len(where)), every_axis(origin, len(where)), strict=True
         ):
@@ -70,21 +79,43 @@ def median_filter(
             raise Unsuited
         number = mode_number(mode)
         constant = _constant(array, number, cval)
-        result = Output(output, input)
-        # Lines are different: there SciPy 1.17 writes elements of input's size over an output of another dtype.
         converted = result.array.dtype != array.dtype
-        if converted and array.ndim > 1:
+        if (converted and array.ndim > 1) or not exact_in_double(array):
             raise Unsuited
     except Unsuited:
-        return NotImplemented
+        return _original_on_a_line(input, output, arguments, axes)
     functions = core()
     assert functions is not None
     out = np.empty_like(array) if converted else result.array
     if not functions.ndimage_median(array, out, window, starts, number, constant):
-        return NotImplemented
+        return _original_on_a_line(input, output, arguments, axes)
     if converted:
         np.copyto(result.array, out, casting="unsafe")
     return result.deliver()
+
+
+def _original_on_a_line(input: Any, output: Any, arguments: tuple[Any, ...], axes: Any) -> Any:
+    """The original's answer for a line with an output of its own; NotImplemented for all else.
+
+    SciPy 1.17 writes elements of input's type there, one next to the other, whatever the output's type and strides are: beyond
+    its memory. So it writes to a fresh one.
+    """
+    if output is None or type(input) not in PLAIN or input.ndim != 1:
+        return NotImplemented
+    if isinstance(output, np.ndarray):
+        if output.shape != input.shape or not output.flags.writeable:
+            return NotImplemented
+        to = output
+    elif isinstance(output, type | np.dtype | str):
+        dtype = np.dtype(output)
+        if isinstance(output, str) and not issubclass(dtype.type, np.number):
+            return NotImplemented
+        to = np.empty(input.shape, dtype)
+    else:
+        return NotImplemented
+    original = median_filter.__fastdeblur_original__  # type: ignore[attr-defined]
+    np.copyto(to, original(input, *arguments, axes=axes), casting="unsafe")
+    return to
 
 
 def _constant(array: Array, mode: int, cval: Any) -> Array:

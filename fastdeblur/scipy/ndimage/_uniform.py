@@ -25,7 +25,7 @@ from fastdeblur.scipy.ndimage._arguments import (
     start_of,
     whole,
 )
-from fastdeblur.scipy.ndimage._lines import Line, filter_lines
+from fastdeblur.scipy.ndimage._lines import LONGEST_MEAN, Line, filter_lines
 
 # By a float's size in bytes.
 LARGEST = {4: float(np.finfo(np.float32).max), 8: float(np.finfo(np.float64).max)}
@@ -44,9 +44,9 @@ def uniform_filter1d(
     """Mean over ``size`` elements along one axis, ``scipy.ndimage.uniform_filter1d``; see `uniform_filter`."""
     try:
         array = image(input)
-        line = _mean_line(axis_of(axis, array.ndim), size, mode, origin)
         result = Output(output, input)
-        limit = _limit(array, result.array, [line], cval)
+        line = _mean_line(axis_of(axis, array.ndim), size, mode, origin)
+        limit = _limit(array, result.array, line.kernel, line.mode == CONSTANT, cval)
     except Unsuited:
         return NotImplemented
     if not filter_lines(array, result.array, (line,), float(cval), limit):
@@ -74,13 +74,14 @@ def uniform_filter(
     """
     try:
         array = image(input)
+        result = Output(output, input)
         where = axes_of(axes, array.ndim)
         each = [every_axis(value, len(where)) for value in (size, mode, origin)]
         lines = [
             _mean_line(axis, s, m, o) for axis, s, m, o in zip(where, *each, strict=True) if whole(s) > 1
         ]
-        result = Output(output, input)
-        limit = _limit(array, result.array, lines, cval)
+        longest = max((line.kernel for line in lines), default=1)
+        limit = _limit(array, result.array, longest, CONSTANT in [line.mode for line in lines], cval)
     except Unsuited:
         return NotImplemented
     if not lines:
@@ -92,15 +93,14 @@ def uniform_filter(
 
 def _mean_line(axis: int, size: Any, mode: Any, origin: Any) -> Line:
     size = whole(size)
-    if not 0 < size < 1 << 20:
+    if not 0 < size <= LONGEST_MEAN:
         raise Unsuited
     return Line(axis, size, start_of(size, origin), mode_number(mode))
 
 
-def _limit(array: Array, out: Array, lines: list[Line], cval: Any) -> float:
+def _limit(array: Array, out: Array, size: int, meets_constant: bool, cval: Any) -> float:
     """The magnitude up to which sums of elements stay exact (integers) or finite (floats)."""
     constant = real(cval)
-    size: int = max([line.kernel for line in lines], default=1)
     integers = out.dtype.kind in "bui"
     if array.dtype.kind == "f":
         if integers:
@@ -108,7 +108,7 @@ def _limit(array: Array, out: Array, lines: list[Line], cval: Any) -> float:
         limit = LARGEST[min(out.dtype.itemsize, array.dtype.itemsize)] / size
     else:
         limit = 2.0**53 / size if array.dtype.itemsize == 8 else math.inf
-    if CONSTANT in [line.mode for line in lines]:
+    if meets_constant:
         exact = math.isfinite(constant) and (not integers or constant == math.floor(constant))
         if not exact or abs(constant) > min(limit, 2.0**53 / size):
             raise Unsuited

@@ -55,6 +55,10 @@ def kept(s1: Shape, s2: Shape, mode: str) -> tuple[Shape, Shape] | None:
     return None
 
 
+def is_whole(value: Any) -> bool:
+    return type(value) is int or isinstance(value, np.integer)
+
+
 def finite(array: Array) -> bool:
     """Whether all values are finite (and not so large that their squares are not): one quick pass."""
     if array.dtype not in FLOATS:

@@ -15,6 +15,7 @@ from fastdeblur.scipy.signal._arrays import (
     FLOATS,
     MODES,
     Array,
+    Shape,
     finite,
     kept,
     result_type,
@@ -51,6 +52,15 @@ def _by_fft(a: Array, b: Array, mode: str, dtype: np.dtype[Any]) -> Any:
     return out.astype(dtype, copy=False)
 
 
+def _quicker(a: Array, b: Array, count: Shape, dtype: np.dtype[Any]) -> str | None:
+    """The quicker method of those that keep whole numbers exact; None where the original is to choose."""
+    if a.ndim > 3 or not fft_is_faster(a.shape, b.shape, count):
+        return "direct"
+    if (a.dtype in FLOATS and b.dtype in FLOATS) or _whole_in_fft(a, b):
+        return "fft"
+    return None if dtype in FLOATS else "direct"
+
+
 def _convolution(a: Any, b: Any, mode: Any, method: Any, turned: bool) -> Any:
     """a * b, with b turned round for a correlation."""
     if type(mode) is not str or mode not in MODES or type(method) is not str or not suitable(a, b):
@@ -61,22 +71,15 @@ def _convolution(a: Any, b: Any, mode: Any, method: Any, turned: bool) -> Any:
         return NotImplemented
     if turned:
         b = reversed_view(b)
-    whole = dtype not in FLOATS
     few = a.size * b.size <= _FEW
     if few and method != "fft" and a.ndim == 1 and (mode != "same" or a.size >= b.size):
         return np.convolve(a, b, cast(Any, mode)) if method in ("auto", "direct") else NotImplemented
     if method == "auto":
-        if a.ndim <= 3 and fft_is_faster(a.shape, b.shape, part[1]):
-            mixed = a.dtype not in FLOATS or b.dtype not in FLOATS
-            method = "direct" if mixed and not _whole_in_fft(a, b) else "fft"
-            if method == "direct" and not whole:
-                return NotImplemented
-        else:
-            method = "direct"
-            # Where the original would have chosen the FFT, all of its result is NaN.
-            if not few and not (finite(a) and finite(b)):
-                return NotImplemented
-    elif method == "fft" and whole and not _whole_in_fft(a, b):
+        method = _quicker(a, b, part[1], dtype)
+        # Where the original would have chosen the FFT, all of its result is NaN.
+        if method == "direct" and not few and not (finite(a) and finite(b)):
+            return NotImplemented
+    elif method == "fft" and dtype not in FLOATS and not _whole_in_fft(a, b):
         return NotImplemented
     if method == "fft":
         return _by_fft(a, b, mode, dtype)
@@ -120,20 +123,21 @@ def choose_conv_method(in1: Any, in2: Any, mode: Any = "full", measure: Any = Fa
     measure        : run both and time them
     Returns the method; with measure=True also a dict of seconds, {"fft": ..., "direct": ...}.
 
-    As scipy.signal.choose_conv_method, where its answer is a matter of correctness (whole numbers, objects, extended precision)
-    to the letter. For floating-point arrays it goes by the cost of our kernels.
+    As scipy.signal.choose_conv_method where its answer is a matter of correctness (objects, extended precision). Else it goes by
+    the cost of our kernels, and by whether the FFT gives whole numbers exactly: the answer is what `convolve` does.
     """
     if type(mode) is not str or mode not in MODES or not suitable(in1, in2):
         return NotImplemented
     part = kept(in1.shape, in2.shape, mode)
-    if part is None:
+    dtype = result_type(in1.dtype, in2.dtype)
+    if part is None or dtype.kind not in "iuf" or (dtype.kind == "f" and dtype not in FLOATS):
         return NotImplemented
     if measure is True:
         seconds = {m: _seconds(lambda m=m: convolve(in1, in2, mode, m)) for m in ("fft", "direct")}  # type: ignore[misc]
         return ("fft" if seconds["fft"] < seconds["direct"] else "direct"), seconds
-    if measure is not False or in1.dtype not in FLOATS or in2.dtype not in FLOATS or in1.ndim > 3:
+    if measure is not False:
         return NotImplemented
-    return "fft" if fft_is_faster(in1.shape, in2.shape, part[1]) else "direct"
+    return _quicker(in1, in2, part[1], dtype) or NotImplemented
 
 
 def _seconds(call: Callable[[], Any]) -> float:

@@ -9,9 +9,11 @@ import numpy as np
 import scipy.signal as _original
 
 from fastdeblur._dropin.replaces import PLAIN, core, replaces
+from fastdeblur.scipy.ndimage._arguments import CONSTANT, REFLECT, WRAP
 from fastdeblur.scipy.signal._arrays import (
     FLOATS,
     MODES,
+    REAL,
     Array,
     Shape,
     finite,
@@ -22,8 +24,14 @@ from fastdeblur.scipy.signal._arrays import (
     usable,
 )
 
-_BOUNDARIES = {"fill": 4, "pad": 4, "wrap": 1, "circular": 1, "symm": 2, "symmetric": 2}
-_ZERO_OUTSIDE = _BOUNDARIES["fill"]
+_BOUNDARIES = {
+    "fill": CONSTANT,
+    "pad": CONSTANT,
+    "wrap": WRAP,
+    "circular": WRAP,
+    "symm": REFLECT,
+    "symmetric": REFLECT,
+}
 _FUSED, _MODULAR = 1, 2
 
 # The core leaves out weights this small, as ndimage does; scipy.signal uses them.
@@ -46,7 +54,7 @@ def _zeros(weights: Array) -> bool | None:
 
 
 def correlate_weights(
-    image: Array, weights: Array, start: Shape, count: Shape, boundary: int = _ZERO_OUTSIDE, fill: float = 0.0
+    image: Array, weights: Array, start: Shape, count: Shape, boundary: int = CONSTANT, fill: float = 0.0
 ) -> Array | None:
     """out[i] = sum over k of weights[k] * image[i + start + k], or None where that cannot be had as the original has it.
 
@@ -85,6 +93,8 @@ def convolution(in1: Array, in2: Array, mode: str) -> Array | None:
 
 def _fill(value: Any, dtype: np.dtype[Any]) -> float | None:
     """The fill value as the result's dtype has it; None where converting it is the original's business."""
+    if isinstance(value, np.generic) and value.dtype in REAL:
+        value = value.item()
     if type(value) not in (int, float):
         return None
     if dtype in FLOATS:
@@ -96,7 +106,7 @@ def _fill(value: Any, dtype: np.dtype[Any]) -> float | None:
 
 def _refuse_to_extend_nothing(mode: Any, boundary: Any) -> None:
     """The original divides by the length of what it repeats, which ends the process where that is 0."""
-    if mode == "full" and _BOUNDARIES.get(boundary, _ZERO_OUTSIDE) != _ZERO_OUTSIDE:
+    if mode == "full" and _BOUNDARIES.get(boundary, CONSTANT) != CONSTANT:
         raise ValueError(f"in1: boundary {boundary!r} needs at least one element to repeat, got none")
 
 

@@ -10,10 +10,9 @@ import numpy as np
 import scipy.signal as _original
 
 from fastdeblur._dropin.replaces import PLAIN, core, replaces
-from fastdeblur.scipy.signal._arrays import REAL, usable
-
-_ZERO_OUTSIDE = 4
-_MOST_IN_WINDOW = 125
+from fastdeblur.scipy.ndimage._arguments import CONSTANT, exact_in_double
+from fastdeblur.scipy.ndimage._median import MOST_IN_WINDOW
+from fastdeblur.scipy.signal._arrays import REAL, is_whole, usable
 
 
 @replaces(_original.medfilt2d)
@@ -32,18 +31,21 @@ def medfilt2d(input: Any, kernel_size: Any = 3) -> Any:
         return NotImplemented
     if kernel_size is None:
         window: tuple[int, ...] = (3, 3)
-    elif type(kernel_size) is int:
-        window = (kernel_size, kernel_size)
-    elif type(kernel_size) in (tuple, list) and all(type(k) is int for k in kernel_size):
-        window = tuple(kernel_size)
+    elif is_whole(kernel_size):
+        window = (int(kernel_size), int(kernel_size))
+    elif type(kernel_size) in (tuple, list) and all(is_whole(k) for k in kernel_size):
+        window = tuple(map(int, kernel_size))
     else:
         return NotImplemented
-    if len(window) != 2 or not all(0 < k <= _MOST_IN_WINDOW and k % 2 for k in window):
+    if len(window) != 2 or not all(0 < k <= MOST_IN_WINDOW and k % 2 for k in window):
         return NotImplemented
-    if not 3 <= window[0] * window[1] <= _MOST_IN_WINDOW or input.size == 0:
+    if not 3 <= window[0] * window[1] <= MOST_IN_WINDOW or input.size == 0:
+        return NotImplemented
+    # The original orders such integers in float64.
+    if not exact_in_double(input):
         return NotImplemented
     out = np.empty(input.shape, input.dtype)
     first = (-(window[0] // 2), -(window[1] // 2))
     outside = np.zeros(1, input.dtype)
-    done = core().ndimage_median(usable(input), out, window, first, _ZERO_OUTSIDE, outside)  # type: ignore[union-attr]
+    done = core().ndimage_median(usable(input), out, window, first, CONSTANT, outside)  # type: ignore[union-attr]
     return out if done else NotImplemented

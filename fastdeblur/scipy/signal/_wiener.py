@@ -9,10 +9,10 @@ import numpy as np
 import scipy.signal as _original
 
 from fastdeblur._dropin.replaces import PLAIN, core, replaces
+from fastdeblur.scipy.ndimage._arguments import CONSTANT
 from fastdeblur.scipy.ndimage._lines import Line, filter_lines
-from fastdeblur.scipy.signal._arrays import REAL, Array, usable
+from fastdeblur.scipy.signal._arrays import REAL, Array, is_whole, usable
 
-_ZERO_OUTSIDE = 4
 _LARGEST = float(np.finfo(np.float64).max)
 # The sums are direct, so that a flat patch has no variance but the original's: long windows are the original's.
 _LONGEST_WINDOW = 64
@@ -21,7 +21,7 @@ _LONGEST_WINDOW = 64
 def _window_sums(image: Array, window: tuple[int, ...]) -> Array | None:
     """Sums over each pixel's window, zero outside; None if a value is not finite."""
     sums = np.empty(image.shape)
-    lines = [Line(axis, np.ones(k), -(k // 2), _ZERO_OUTSIDE) for axis, k in enumerate(window)]
+    lines = [Line(axis, np.ones(k), -(k // 2), CONSTANT) for axis, k in enumerate(window)]
     return sums if filter_lines(image, sums, lines, 0.0, _LARGEST) else None
 
 
@@ -42,13 +42,18 @@ def wiener(im: Any, mysize: Any = None, noise: Any = None) -> Any:
         return NotImplemented
     if mysize is None:
         window: tuple[int, ...] = (3,) * im.ndim
-    elif type(mysize) is int:
-        window = (mysize,) * im.ndim
-    elif type(mysize) in (tuple, list) and len(mysize) == im.ndim and all(type(k) is int for k in mysize):
-        window = tuple(mysize)
+    elif is_whole(mysize):
+        window = (int(mysize),) * im.ndim
+    elif type(mysize) in (tuple, list) and len(mysize) == im.ndim and all(is_whole(k) for k in mysize):
+        window = tuple(map(int, mysize))
     else:
         return NotImplemented
-    if not all(1 <= k <= _LONGEST_WINDOW for k in window) or type(noise) not in (type(None), int, float):
+    if not all(1 <= k <= _LONGEST_WINDOW for k in window) or type(noise) not in (
+        type(None),
+        int,
+        float,
+        np.float64,
+    ):
         return NotImplemented
     image = usable(im)
     with np.errstate(over="ignore"):

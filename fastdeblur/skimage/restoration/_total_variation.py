@@ -21,6 +21,10 @@ from fastdeblur.skimage.restoration._common import (
 img_as_float: Any = _img_as_float
 
 
+# Heavier ones are no float32, in which the original divides by them for a float32 image.
+_HEAVIEST = float(np.finfo(np.float32).max)
+
+
 @replaces(_original.denoise_tv_chambolle)
 def denoise_tv_chambolle(
     image: Any, weight: Any = 0.1, eps: Any = 2.0e-4, max_num_iter: Any = 200, *, channel_axis: Any = None
@@ -57,7 +61,7 @@ def denoise_tv_chambolle(
         and image.size > 0
         and is_number(weight)
         and type(weight) is not np.float32  # in whose precision the original would divide
-        and weight > 0
+        and 0 < weight <= _HEAVIEST
         and is_number(eps)
         and is_count(max_num_iter)
         and max_num_iter > 1

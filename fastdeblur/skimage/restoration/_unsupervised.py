@@ -105,11 +105,12 @@ def unsupervised_wiener(
         or (reg is None and min(shape) < 3)
     ):
         return NotImplemented
-    transfer = _laplacian(shape) if reg is None else response(reg, shape)
+    transfer = _laplacian(shape, dtype) if reg is None else response(reg, shape)
     if transfer is None:
         return NotImplemented
     image = image.astype(dtype, copy=False)
-    regular = np.ascontiguousarray(transfer.real.astype(dtype, copy=False))
+    regular = np.ascontiguousarray(transfer.real, dtype)
+    del transfer
     workers = native().default_threads() if image.size >= _MANY else 1
     with set_workers(workers):
         otf = np.ascontiguousarray(uft.ir2tf(psf.astype(dtype, copy=False), shape))
@@ -150,10 +151,10 @@ def unsupervised_wiener(
     return result, {"noise": noise, "prior": prior}
 
 
-def _laplacian(shape: tuple[int, int]) -> Real:
+def _laplacian(shape: tuple[int, int], dtype: Any) -> Real:
     """`uft.laplacian`'s real part on the half spectrum, without a transform."""
     rows, columns = (
-        2 - 2 * np.cos(2 * np.pi / n * np.arange(count))
+        (2 - 2 * np.cos(2 * np.pi / n * np.arange(count))).astype(dtype)
         for n, count in ((shape[0], shape[0]), (shape[1], shape[1] // 2 + 1))
     )
     total: Real = rows[:, np.newaxis] + columns

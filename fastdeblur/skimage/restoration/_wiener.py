@@ -83,7 +83,7 @@ def wiener(
         if transfer is None:
             return NotImplemented
         # The original takes the real part, too.
-        power = np.square(transfer.real.astype(dtype))
+        power = np.square(contiguous(transfer.real, dtype))
     out = np.empty(shape, dtype)
     done = native().restoration_wiener(
         contiguous(image, dtype), contiguous(psf, dtype), power, float(balance), clip, out, 0

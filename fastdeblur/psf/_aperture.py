@@ -1,0 +1,99 @@
+"""What the PSFs of diffraction share: wavelength, aperture and pixel as one number, and Airy's light beyond a radius."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastdeblur.errors import InvalidArgument
+from fastdeblur.psf._bessel import j0_j1
+from fastdeblur.psf._common import Float64Array, parameter
+from fastdeblur.psf._quadrature import gauss_legendre
+from fastdeblur.psf._radial import Table, positive
+
+# A pixel of more than 318 wavelengths times f-numbers: no diffraction is left to see.
+_COARSEST = 1000.0
+
+# At this step of v the eight-point formula misses 1e-13 of waves of J0^2, which turn by 2 for each unit.
+_STEP = 1 / 32
+
+
+def phase_per_pixel(
+    wavelength: Any, na: Any, f_number: Any, pixel_size: Any, refractive_index: Any
+) -> dict[str, Float64Array]:
+    """Check the parameters of an aperture; they come back by name, not yet broadcast."""
+    found = {
+        "wavelength": positive("wavelength", wavelength),
+        "pixel_size": positive("pixel_size", pixel_size),
+    }
+    if (na is None) == (f_number is None):
+        got = "neither" if na is None else "both"
+        raise InvalidArgument(f"na, f_number: expected one of the two, got {got}")
+    if f_number is not None:
+        found["f_number"] = positive("f_number", f_number)
+        return found
+    found["refractive_index"] = positive("refractive_index", refractive_index)
+    found["na"] = positive("na", na)
+    try:
+        above = (found["na"] > found["refractive_index"]).any()
+    except ValueError:
+        return found  # shapes that do not broadcast are named later
+    if above:
+        raise InvalidArgument(
+            f"na: expected at most the refractive index {refractive_index!r}, got {found['na'].max()}"
+        )
+    return found
+
+
+def optical_unit(values: dict[str, Float64Array]) -> Float64Array:
+    """v from one pixel to the next: 2 pi NA / wavelength times the pixel, or pi / (wavelength f-number)."""
+    sine = values["na"] if "na" in values else 0.5 / values["f_number"]
+    unit: Float64Array = 2 * np.pi * sine * values["pixel_size"] / values["wavelength"]
+    if unit.max() > _COARSEST:
+        raise InvalidArgument(
+            f"pixel_size: expected at most {_COARSEST / np.pi:.0f} wavelength / (2 NA), beyond which no diffraction is "
+            f"seen, got {unit.max() / np.pi:.3g} of them"
+        )
+    return unit
+
+
+def check_obstruction(value: Any) -> Float64Array:
+    share = parameter("obstruction", value, non_negative=True)
+    if share.max() >= 1:
+        raise InvalidArgument(f"obstruction: expected values in [0, 1), got {share.max()}")
+    return share
+
+
+def airy_radius(truncation: float, obstruction: Float64Array) -> Float64Array:
+    """v beyond which a share ``truncation`` of the light lies: T falls as 2 / (pi v (1 - obstruction))."""
+    radius: Float64Array = 2 / (np.pi * truncation * (1 - obstruction))
+    return radius
+
+
+def airy_table(obstruction: float, farthest: float) -> Table:
+    """T(v) of a round aperture with a round obstruction, up to ``farthest`` and a little beyond.
+
+    With S = J0^2 + J1^2 and C the integral of J1(t) J1(e t) / t from v to infinity, where it begins with e / 2 at 0:
+    T = (S(v) + e^2 S(e v) - 4 e C(v)) / (1 - e^2).
+    """
+    count = int(farthest / _STEP) + 16
+    v: Float64Array = np.arange(count) * np.float64(_STEP)
+    j0, j1 = j0_j1(v)
+    light = j0**2 + j1**2
+    e = obstruction
+    if e > 0:
+        places, weights = gauss_legendre(4)
+        piece = np.zeros(count - 1)
+        for place, weight in zip(places.tolist(), weights.tolist(), strict=True):
+            t: Float64Array = v[:-1] + _STEP * (1 + place) / 2
+            piece += _STEP / 2 * weight * j0_j1(t)[1] * j0_j1(e * t)[1] / t
+        rest = e / 2 - np.concatenate([[0.0], np.cumsum(piece)])
+        j0, j1 = j0_j1(e * v)
+        light = (light + e * e * (j0**2 + j1**2) - 4 * e * rest) / (1 - e * e)
+    return Table(light, _STEP, warped=False)
+
+
+def wave_nodes(unit: float) -> int:
+    """Nodes in a pixel over which intensities turn by 2 ``unit``."""
+    return 20 + int(0.6 * unit)
