@@ -26,6 +26,7 @@ LAYERS = (
     ("_problem",),
     ("methods", "psf"),
     ("plan", "estimate"),
+    ("photo",),
     ("_dropin",),
     ("__init__",),
     ("scipy", "skimage", "nets", "cli", "__main__"),
