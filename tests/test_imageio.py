@@ -22,7 +22,8 @@ imagecodecs = pytest.importorskip("imagecodecs")
 from fastdeblur import _light  # noqa: E402
 from fastdeblur.cli import exif, images  # noqa: E402
 from fastdeblur.cli.failure import UsageError, WorkError  # noqa: E402
-from fastdeblur.cli.restore import Restorer, Settings, fill_hidden, volume_order  # noqa: E402
+from fastdeblur.cli.light import fill_hidden  # noqa: E402
+from fastdeblur.cli.restore import Restorer, Settings, volume_order  # noqa: E402
 
 XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'></x:xmpmeta>"
 

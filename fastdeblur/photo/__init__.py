@@ -1,5 +1,5 @@
 """One call for a blurred photo: find out what blurred it, and undo that."""
 
-from fastdeblur.photo.deblur import Deblurred, deblur
+from fastdeblur.photo.deblur import Deblurred, check_photo, deblur
 
-__all__ = ["Deblurred", "deblur"]
+__all__ = ["Deblurred", "check_photo", "deblur"]

@@ -18,7 +18,14 @@ KINDS = ("auto", "motion", "defocus", "gaussian", "shake")
 # Below this confidence nothing is undone: a wrong kernel does more harm than the blur. A kind that the user names need not hold out
 # against the others.
 _TRUST, _TRUST_OF_NAMED = 0.25, 0.05
-_LARGEST_SEARCH = 1 << 20  # pixels in which a camera shake's kernel is looked for
+# A photo that the spectrum calls sharp, but with so much of a hint at camera shake, is searched for a kernel all the same, which
+# has to be beyond doubt then: sharp photos' come to 0.5, those of photos that are blurred too little for the spectrum to 0.9.
+_HINT, _TRUST_AGAINST_SPECTRUM = 0.1, 0.7
+# Half of the evidence is missing where highlights are clipped. Kernels that are mostly one pixel come of sharp photos then.
+_HALF, _PEAK = 0.5, 0.3
+# A photo's blocks of so many pixels curve by more than so many times the noise here and there, if it has anything in it.
+_BLOCK, _CURVED, _LEAST_CURVED = 8, 6.0, 0.01
+_LARGEST_SEARCH = {"best": 1 << 20, "fast": 1 << 18}  # pixels in which a camera shake's kernel is looked for
 
 
 @dataclass(frozen=True)
@@ -38,21 +45,40 @@ def none(kind: str, confidence: float = 0.0) -> Blur:
 
 
 def find(
-    light: FloatArray, kind: str, callback: Callable[[estimate.KernelProgress], Any] | None, threads: int
+    light: FloatArray,
+    kind: str,
+    quality: str,
+    callback: Callable[[estimate.KernelProgress], Any] | None,
+    threads: int,
 ) -> Blur:
-    """The blur of (channels, H, W) in linear light, all of one kind if that is not "auto"."""
+    """The blur of (channels, H, W) in linear light, of the kind named if that is not "auto"."""
+
+    def shake(trust: float) -> Blur:
+        grey = light.mean(0)
+        part = grey[busiest(grey, _LARGEST_SEARCH[quality])]
+        found = estimate.kernel(part, callback=callback, n_threads=threads)
+        doubtful = found.confidence <= _HALF and found.psf.max() > _PEAK
+        if found.confidence < trust or doubtful or found.psf.size == 1:
+            return none("unknown")
+        return Blur(found.psf, "shake", found.confidence)
+
+    if not has_edges(light.mean(0)):
+        return none("unknown")
     if kind != "auto":
         if kind == "shake":
-            return _shake(light, callback, threads, _TRUST_OF_NAMED)
+            return shake(_TRUST_OF_NAMED)
         named: Callable[..., estimate.Motion | estimate.Defocus | estimate.Gaussian] = getattr(estimate, kind)
         return _formula(kind, named(light, channel_axis=0), _TRUST_OF_NAMED)
     told = estimate.kind(light, channel_axis=0)
     if told.kind == "sharp":
         blur = none("sharp", told.confidence)
+        if quality == "best" and told.scores["shake"] >= _HINT:
+            second = shake(_TRUST_AGAINST_SPECTRUM)
+            blur = second if second.psf.size > 1 else blur
     elif told.confidence < _TRUST:
         return none("unknown")
     elif told.estimate is None:
-        blur = _shake(light, callback, threads, _TRUST)
+        blur = shake(_TRUST)
     else:
         blur = _formula(told.kind, told.estimate, _TRUST)
     return Blur(blur.psf, blur.kind, blur.confidence, blur.parameters, told.tiles, told.varies)
@@ -74,12 +100,17 @@ def _formula(kind: str, found: estimate.Motion | estimate.Defocus | estimate.Gau
     return Blur(found.psf(), kind, found.confidence, parameters)
 
 
-def _shake(light: FloatArray, callback: Any, threads: int, trust: float) -> Blur:
-    grey = light.mean(0)
-    found = estimate.kernel(grey[busiest(grey, _LARGEST_SEARCH)], callback=callback, n_threads=threads)
-    if found.confidence < trust or found.psf.size == 1:
-        return none("unknown")
-    return Blur(found.psf, "shake", found.confidence)
+def has_edges(plane: FloatArray) -> bool:
+    """False for what is flat, even, or nothing but noise: no estimator finds a blur in it, but one may think so."""
+    height, width = (n // _BLOCK for n in plane.shape)
+    blocks = plane[: height * _BLOCK, : width * _BLOCK].reshape(height, _BLOCK, width, _BLOCK).mean((1, 3))
+    fine = np.median(np.abs(plane[1:, 1:] - plane[:-1, :-1])) / (0.6745 * np.sqrt(2))
+    curved = np.abs(
+        blocks[1:-1, 1:-1] * 4 - blocks[:-2, 1:-1] - blocks[2:, 1:-1] - blocks[1:-1, :-2] - blocks[1:-1, 2:]
+    )
+    # The mean of a block's noise, and of rounding to 8 bits, times the square root of 4^2 + 4.
+    noise = max(float(fine), 1 / 255) / _BLOCK * 20**0.5
+    return float(np.mean(curved > _CURVED * noise)) >= _LEAST_CURVED
 
 
 def busiest(plane: FloatArray, pixels: int) -> tuple[slice, slice]:

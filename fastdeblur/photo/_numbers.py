@@ -21,11 +21,16 @@ _LOOKED_AT = 1 << 20  # values
 
 def as_channels(array: NDArray[Any], channel_axis: Any) -> NDArray[Any]:
     """(channels, H, W) of a photo, not converted."""
-    layout = Layout.of(array.shape, (1, 1), channel_axis) if array.ndim >= 2 else None
-    if layout is None or array.ndim != (2 if channel_axis is None else 3):
-        rule = "2-D (H, W), or 3-D with channel_axis" if channel_axis is None else "3-D with channel_axis"
-        raise InvalidArgument(f"image: expected {rule}, got shape {array.shape}")
-    return layout.view(array) if channel_axis is not None else array[np.newaxis]
+    if array.ndim < 2 or (channel_axis is None and array.ndim != 2):
+        raise InvalidArgument(
+            f"image: expected 2-D (H, W), or 3-D with channel_axis, got shape {array.shape}"
+        )
+    layout = Layout.of(array.shape, (1, 1) if array.ndim > 2 or channel_axis is None else (1,), channel_axis)
+    if channel_axis is None:
+        return array[np.newaxis]
+    if array.ndim != 3:
+        raise InvalidArgument(f"image: expected 3-D with channel_axis, got shape {array.shape}")
+    return layout.view(array)
 
 
 def as_law(gamma: Any, dtype: np.dtype[Any]) -> str | float:

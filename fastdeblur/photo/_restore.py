@@ -1,118 +1,112 @@
-"""The blur undone: how strongly to hold back, what clipped pixels hide, and whether the result can be light at all."""
+"""The blur undone: how much to hold back, what clipped pixels hide, and where the photo is better left as it was."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastdeblur import _isa
 from fastdeblur.estimate._border import on_grid
+from fastdeblur.estimate._exposure import widened
 from fastdeblur.estimate._gradient_prior import transfer
 from fastdeblur.estimate._nonblind import hyper_laplacian
-from fastdeblur.methods.wiener import wiener
 from fastdeblur.photo._find import Blur, busiest
-from fastdeblur.photo._gcv import cross_validated
 from fastdeblur.photo._numbers import FloatArray
+from fastdeblur.photo._plausible import darkness, mean_around, possible, share
 
 Mask = NDArray[np.bool_]
-Solve = Callable[[FloatArray, Mask, float], FloatArray]
 
 # Of the noise: rounding to 8 bits; and what an estimated kernel gets wrong, which noise stands for.
-_LEAST_NOISE = {"given": 0.002, "shake": 0.008}
+_LEAST_NOISE = {"given": 0.003, "shake": 0.008}
 _LEAST_NOISE_OF_FORMULAS = 0.006
 
-# Light is not negative. Where more than a fiftieth of the photo comes out so, the kernel is wrong or noise is amplified, and more
-# is held back, by steps of sqrt(2) of the noise, up to where a wrong kernel alone can be the reason.
-_DARK, _MOST_DARK = 0.005, 0.02
-_STEPS = 6
+_STEPS, _STEP = 6, 2**0.5  # of the noise: where these do not do, the kernel is wrong
+_STEPS_IF_GIVEN = 2  # where a dark sky's noise alone can be the reason
 _SAMPLE = 1 << 18  # pixels by which this is told
 
-_FILLINGS = 4  # of clipped pixels, for Wiener
+# Of the noise, at least, around clipped pixels, and elsewhere in their photo: what they hide is guessed, and a guess rings.
+_NEAR_CLIPPED, _WITH_CLIPPED = 0.02, 0.01
+
+_SPLITTING = {"best": 6, "fast": 4}  # steps
 
 
 @dataclass(frozen=True)
 class Restored:
+    """light : (channels, H, W); noise : that the prior was weighed against, mean over the channels; share : (H, W) in [0, 1], of
+    the restored light in each pixel, whose rest is the photo as it was.
+    """
+
     light: FloatArray
-    method: str
-    regularization: float  # mean over the channels
+    noise: float
+    share: FloatArray
 
 
 def restore(
     light: FloatArray, blur: Blur, noise: NDArray[np.float64], saturated: Mask, quality: str, threads: int
 ) -> Restored | None:
-    """(channels, H, W) with the blur undone; None if an estimated PSF gives what cannot be light."""
-    psf = blur.psf
+    """(channels, H, W) with the blur undone; None if an estimated PSF gives what cannot be light. A given one is not doubted."""
+    psf, size = blur.psf, (blur.psf.shape[0], blur.psf.shape[1])
     levels = np.maximum(noise, _LEAST_NOISE.get(blur.kind, _LEAST_NOISE_OF_FORMULAS))
     native = not _isa.why_not()
 
-    def best(channel: FloatArray, over: Mask, level: float) -> FloatArray:
-        return hyper_laplacian(channel, psf, level, saturated=over, native=native, n_threads=threads)
-
-    def fast(channel: FloatArray, over: Mask, balance: float) -> FloatArray:
-        return _wiener(channel, psf, balance, over, threads)
-
-    solve: Solve
-    if quality == "best":
-        method, solve, step = "hyper-laplacian", best, 2**0.5
-        start = levels
-    else:
-        method, solve, step = "wiener", fast, 2.0  # a balance goes with the noise's variance
-        start = np.array([cross_validated(channel, psf) for channel in light])
-    raised = 0
-    if blur.kind != "given":
-        grey = light.mean(0)
-        place = busiest(grey, _SAMPLE)
-        dark = max(_DARK, 0.6 * float(levels.mean()))
-        raised = _held_back(
-            solve,
-            grey[place],
-            np.asarray(saturated.any(0))[place],
-            float(start.mean()),
-            step,
-            dark - min(0.0, float(grey.min())),
+    def plain(channel: FloatArray, level: float, over: Mask | None = None) -> FloatArray:
+        return hyper_laplacian(
+            channel,
+            psf,
+            level,
+            saturated=over,
+            num_steps=_SPLITTING[quality],
+            native=native,
+            n_threads=threads,
         )
-        if raised == _STEPS:
-            return None
-    values = start * step**raised
+
+    def solve(channel: FloatArray, over: Mask, level: float) -> FloatArray:
+        if not over.any():
+            return plain(channel, level)
+        calm = plain(channel, max(level, _NEAR_CLIPPED), over)
+        filled = np.where(over, np.maximum(channel, _blurred(calm, psf)), channel).astype(np.float32)
+        near = mean_around(widened(over, size), (size[0] // 2, size[1] // 2)).astype(np.float32)
+        return np.asarray(near * calm + (1 - near) * plain(filled, max(level, _WITH_CLIPPED)), np.float32)
+
+    black = min(0.0, float(light.min()))  # what is taken for no light
+    dark = darkness(float(levels.mean()))
+    grey = light.mean(0)
+    place = busiest(grey, _SAMPLE)
+    sample, over = grey[place], np.asarray(saturated.any(0))[place]
+    start = float(levels.mean())
+    steps = _fewest(lambda n: possible(solve(sample, over, start * _STEP**n) - black, dark))
+    if blur.kind == "given":
+        steps = min(steps, _STEPS_IF_GIVEN)
+    elif steps == _STEPS:
+        return None
+    levels = levels * _STEP**steps
     restored = np.empty_like(light)
-    for channel, over, value, out in zip(light, saturated, values, restored, strict=True):
-        out[...] = solve(channel, over, float(value))
-    return Restored(restored, method, float(values.mean()))
+    for channel, over, level, out in zip(light, saturated, levels, restored, strict=True):
+        out[...] = solve(channel, over, float(level))
+    part = np.ones(light.shape[1:], np.float32)
+    if blur.kind != "given":
+        part = share(restored - black, light - black, psf.shape, dark)
+        restored *= part
+        restored += (1 - part) * light
+    return Restored(restored, float(levels.mean()), part)
 
 
-def _held_back(solve: Solve, sample: FloatArray, over: Mask, start: float, step: float, dark: float) -> int:
-    """The fewest steps after which the sample is not dark as no light can be; _STEPS if there are no such."""
+def _blurred(light: FloatArray, psf: NDArray[np.float64]) -> NDArray[Any]:
+    grid = on_grid(light, psf.shape)
+    otf = transfer(psf.astype(np.float32), grid.shape)
+    return np.fft.irfft2(otf * np.fft.rfft2(grid), s=grid.shape)[: light.shape[0], : light.shape[1]]
 
-    def is_light(steps: int) -> bool:
-        return float(np.mean(solve(sample, over, start * step**steps) < -dark)) <= _MOST_DARK
 
-    if is_light(0):
+def _fewest(will_do: Callable[[int], bool]) -> int:
+    """The fewest steps that will do, if all larger numbers do too; _STEPS if none does."""
+    if will_do(0):
         return 0
     low, high = 1, _STEPS
     while low < high:
         middle = (low + high) // 2
-        if is_light(middle):
-            high = middle
-        else:
-            low = middle + 1
+        low, high = (low, middle) if will_do(middle) else (middle + 1, high)
     return low
-
-
-def _wiener(
-    channel: FloatArray, psf: NDArray[np.float64], balance: float, saturated: Mask, threads: int
-) -> FloatArray:
-    """Wiener's filter; where the sensor stopped counting, the light is what the estimate, blurred again, says, if that is more."""
-    estimate = wiener(channel, psf, balance, n_threads=threads)
-    if saturated.any():
-        otf = transfer(psf.astype(np.float32), on_grid(channel, psf.shape).shape)
-        for _ in range(_FILLINGS):
-            grid = on_grid(estimate, psf.shape)
-            blurred = np.fft.irfft2(otf * np.fft.rfft2(grid), s=grid.shape)[
-                : channel.shape[0], : channel.shape[1]
-            ]
-            filled = np.where(saturated, np.maximum(channel, blurred), channel).astype(np.float32)
-            estimate = wiener(filled, psf, balance, n_threads=threads)
-    return np.asarray(estimate, np.float32)
