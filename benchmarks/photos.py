@@ -4,9 +4,9 @@
 
 Three parts, all by `deblur(photo, channel_axis=-1, full=True)`, with nothing told: pairs of a blurred and a sharp frame of a moving
 camera (real, blurred otherwise in each part of the frame); sharp photos, which should come back as they were; and sharp photos
-blurred in linear light by a motion, a defocus, a Gaussian and a measured camera shake, given noise and rounded to 8 bits. PSNR (dB)
-and SSIM are those of the 8-bit grey results before and after, at the best whole-pixel shift, borders of 24 pixels left out. A run that
-ends after so many minutes goes on from FILE when it is started again.
+blurred in linear light by a motion, a defocus, a Gaussian and a measured camera shake, given noise and rounded to 8 bits. PSNR
+(dB) and SSIM are those of the 8-bit grey results before and after, at the best whole-pixel shift, borders of 24 pixels left out. A
+run that ends after so many minutes goes on from FILE when it is started again.
 """
 
 from __future__ import annotations

@@ -20,9 +20,8 @@ from fastdeblur.photo._plausible import darkness, mean_around, possible, share
 
 Mask = NDArray[np.bool_]
 
-# Of the noise: rounding to 8 bits; and what an estimated kernel gets wrong, which noise stands for.
-_LEAST_NOISE = {"given": 0.003, "shake": 0.008}
-_LEAST_NOISE_OF_FORMULAS = 0.006
+# Of the noise: it stands for what a kernel gets wrong too, and for light from beyond the frame.
+_LEAST_NOISE, _LEAST_NOISE_OF_SHAKE = 0.006, 0.008
 
 _STEPS, _STEP = 6, 2**0.5  # of the noise: where these do not do, the kernel is wrong
 _STEPS_IF_GIVEN = 2  # where a dark sky's noise alone can be the reason
@@ -50,7 +49,7 @@ def restore(
 ) -> Restored | None:
     """(channels, H, W) with the blur undone; None if an estimated PSF gives what cannot be light. A given one is not doubted."""
     psf, size = blur.psf, (blur.psf.shape[0], blur.psf.shape[1])
-    levels = np.maximum(noise, _LEAST_NOISE.get(blur.kind, _LEAST_NOISE_OF_FORMULAS))
+    levels = np.maximum(noise, _LEAST_NOISE_OF_SHAKE if blur.kind == "shake" else _LEAST_NOISE)
     native = not _isa.why_not()
 
     def plain(channel: FloatArray, level: float, over: Mask | None = None) -> FloatArray:
