@@ -50,7 +50,7 @@ def quality(photo: np.ndarray, sharp: np.ndarray) -> tuple[float, float]:
     best = min(errors, key=lambda shift: errors[shift])
     moved = np.roll(grey, best, (0, 1))[inner]
     ssim = structural_similarity(moved, truth[inner], data_range=255)
-    return round(10 * np.log10(255**2 / errors[best]), 2), round(float(ssim), 4)
+    return round(float(10 * np.log10(255**2 / errors[best])), 2), round(float(ssim), 4)
 
 
 def cases(folder: Path) -> Iterator[Case]:
@@ -104,7 +104,9 @@ def main() -> int:
         cpu = time.process_time()
         found = fastdeblur.deblur(photo, channel_axis=-1, full=True)
         cpu = time.process_time() - cpu
-        before, after = quality(photo, sharp), quality(found.image, sharp)
+        scores = None
+        if part != "sharp":
+            scores = list(zip(quality(photo, sharp), quality(found.image, sharp), strict=True))
         row = {
             "part": part,
             "photo": name,
@@ -113,8 +115,8 @@ def main() -> int:
             "varies": found.varies,
             "undone": found.method != "none",
             "same": bool(np.array_equal(found.image, photo)),
-            "psnr": None if part == "sharp" else [before[0], after[0]],
-            "ssim": None if part == "sharp" else [before[1], after[1]],
+            "psnr": scores and scores[0],
+            "ssim": scores and scores[1],
             "cpu_seconds": round(cpu, 1),
         }
         rows.append(row)

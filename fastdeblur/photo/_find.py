@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -81,7 +81,7 @@ def find(
         blur = shake(_TRUST)
     else:
         blur = _formula(told.kind, told.estimate, _TRUST)
-    return Blur(blur.psf, blur.kind, blur.confidence, blur.parameters, told.tiles, told.varies)
+    return replace(blur, tiles=told.tiles, varies=told.varies)
 
 
 def _formula(kind: str, found: estimate.Motion | estimate.Defocus | estimate.Gaussian, trust: float) -> Blur:

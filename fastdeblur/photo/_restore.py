@@ -16,6 +16,7 @@ from fastdeblur.estimate._gradient_prior import transfer
 from fastdeblur.estimate._nonblind import hyper_laplacian
 from fastdeblur.photo._find import Blur, busiest
 from fastdeblur.photo._numbers import FloatArray
+from fastdeblur.photo._parts import blurred_part
 from fastdeblur.photo._plausible import darkness, mean_around, possible, share
 
 Mask = NDArray[np.bool_]
@@ -89,6 +90,8 @@ def restore(
     part = np.ones(light.shape[1:], np.float32)
     if blur.kind != "given":
         part = share(restored - black, light - black, psf.shape, dark)
+        if blur.kind != "shake":  # whose tiles were compared with no blur
+            part *= blurred_part(light.shape[1], light.shape[2], blur.tiles)
         restored *= part
         restored += (1 - part) * light
     return Restored(restored, float(levels.mean()), part)
