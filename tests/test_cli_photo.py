@@ -111,6 +111,10 @@ def _rolled(kernel, shape):
     ("fields", "says"),
     [
         ({"kind": "sharp"}, "sharp (confidence 0.87), nothing to undo"),
+        (
+            {"kind": "sharp", "varies": True},
+            "sharp in most parts (confidence 0.87), blurred in others, nothing undone",
+        ),
         ({"kind": "unknown", "confidence": 0.0}, "no blur found that could be trusted, nothing undone"),
         (
             {"kind": "motion", "parameters": {"length": 20.53, "angle": 145.4}},

@@ -15,7 +15,8 @@ from scipy.signal import fftconvolve
 import fastdeblur
 from fastdeblur import Deblurred, InvalidArgument, _light, estimate, psf
 from fastdeblur.estimate._nonblind import hyper_laplacian
-from fastdeblur.photo import _find, _plausible
+from fastdeblur.estimate._tiles import Tile
+from fastdeblur.photo import _find, _parts, _plausible
 from fastdeblur.photo import _restore as restoring
 from fastdeblur.photo._numbers import Numbers
 
@@ -419,6 +420,36 @@ def test_mean_around_is_a_box_filter(height, width, down, across, seed):
     size = (2 * down + 1, 2 * across + 1)
     total, count = (uniform_filter(np.pad(a, 9), size)[9:-9, 9:-9] for a in (plane, np.ones_like(plane)))
     np.testing.assert_allclose(_plausible.mean_around(plane, (down, across)), total / count, atol=1e-12)
+
+
+def test_sharp_tiles_are_no_part_of_the_blur():
+    def tile(row, kind, differs):
+        return Tile(slice(row, row + 40), slice(0, 60), kind, (), 0.9, differs)
+
+    tiles = np.array(
+        [[tile(0, "sharp", True)], [tile(40, "defocus", True)], [tile(80, "sharp", False)]], object
+    )
+    part = _parts.blurred_part(120, 60, tiles)
+    assert part.dtype == np.float32
+    assert not part[:30].any()
+    assert (part[50:] == 1).all()
+    assert (np.diff(part[28:52, 5]) >= 0).all()
+    assert (_parts.blurred_part(9, 7, np.empty((0, 0), object)) == 1).all()
+
+
+def test_flat_and_even_photos_have_no_edges():
+    y, x = np.mgrid[:90, :100] / 100
+    for plane in (
+        0 * x,
+        x,
+        x + y,
+        (x - 0.5) ** 2 / 4,
+        0.01 * np.random.default_rng(0).standard_normal((90, 100)),
+    ):
+        assert not _find.has_edges(plane.astype(np.float32))
+    for kernel in (psf.gaussian(8), psf.motion(40, 20)):
+        light, _ = blurred(scene("astronaut"), kernel, 0.02)
+        assert _find.has_edges(light.mean(-1).astype(np.float32))
 
 
 def test_the_busiest_part_has_the_texture():

@@ -74,6 +74,8 @@ _UNITS = {"length": "px", "angle": "°", "radius": "px", "sigma_major": "px", "s
 
 
 def _told(found: Deblurred) -> str:
+    if found.kind == "sharp" and found.varies:
+        return f"sharp in most parts (confidence {found.confidence:.2f}), blurred in others, nothing undone"
     if found.kind == "sharp":
         return f"sharp (confidence {found.confidence:.2f}), nothing to undo"
     if found.kind == "unknown":
