@@ -334,7 +334,7 @@ def test_a_hint_at_shake_is_followed(monkeypatch):
     def kernel_of(confidence, psf):
         def kernel(*_, **__):
             searched.append(confidence)
-            return estimate.KernelEstimate(psf, confidence, psf.shape, (), 0.0, False)
+            return estimate.KernelEstimate(psf, confidence, (25, 25), (), 0.0, False)
 
         return kernel
 
@@ -357,9 +357,15 @@ def test_half_seen_kernels_of_sharp_photos_are_not_believed(monkeypatch):
     photo = case("shake")[0]
     sharp = 0.6 * np.pad([[1.0]], [(k // 2,) * 2 for k in hook().shape]) + 0.4 * hook()
     for psf_, kind in ((hook(), "shake"), (sharp, "unknown")):
-        estimated = estimate.KernelEstimate(psf_, 0.5, psf_.shape, (), 0.1, False)
+        estimated = estimate.KernelEstimate(psf_, 0.5, (25, 25), (), 0.1, False)
         monkeypatch.setattr(estimate, "kernel", lambda *_, estimated=estimated, **__: estimated)
         assert fastdeblur.deblur(photo, kind="shake", full=True).kind == kind
+
+
+def test_a_kernel_that_fills_its_frame_is_not_believed(monkeypatch):
+    estimated = estimate.KernelEstimate(hook(), 0.95, hook().shape, (), 0.0, False)
+    monkeypatch.setattr(estimate, "kernel", lambda *_, **__: estimated)
+    assert fastdeblur.deblur(case("shake")[0], kind="shake", full=True).kind == "unknown"
 
 
 # ---------------------------------------------------------------------------------------------------- callback

@@ -57,7 +57,8 @@ def find(
         grey = light.mean(0)
         part = grey[busiest(grey, _LARGEST_SEARCH[quality])]
         found = estimate.kernel(part, callback=callback, n_threads=threads)
-        doubtful = found.confidence <= _HALF and found.psf.max() > _PEAK
+        # What fills its frame from side to side, though trimmed, was cut off by it: the search ended nowhere.
+        doubtful = found.psf.shape == found.size or (found.confidence <= _HALF and found.psf.max() > _PEAK)
         if found.confidence < trust or doubtful or found.psf.size == 1:
             return none("unknown")
         return Blur(found.psf, "shake", found.confidence)
