@@ -133,17 +133,14 @@ def noise_summary(groups: list[Row]) -> list[Row]:
     return summary
 
 
-def noise_rows(name: str, snr: int) -> list[Row]:
-    return [cases.noise_level(name, snr)]
-
-
-def todo() -> list[tuple[str, Callable[[], list[Row]]]]:
-    """All pieces of work, of some seconds each, in an order that never changes."""
-    work: list[tuple[str, Callable[[], list[Row]]]] = []
-    for name in cases.PHOTOS:
-        conditions = product(cases.LENGTHS, cases.KERNEL_SNRS)
-        work += [("wrong", partial(cases.wrong_kernels, name, *condition)) for condition in conditions]
-        work += [("noise", partial(noise_rows, name, snr)) for snr in cases.SNRS]
+def pieces() -> dict[str, Callable[[], list[Row]]]:
+    """All the work, in pieces of some seconds, by name."""
+    work: dict[str, Callable[[], list[Row]]] = {}
+    for photo in cases.PHOTOS:
+        for length, snr in product(cases.LENGTHS, cases.KERNEL_SNRS):
+            work[f"wrong {photo} {length} {snr}"] = partial(cases.wrong_kernels, photo, length, snr)
+        for snr in cases.SNRS:
+            work[f"noise {photo} {snr}"] = partial(cases.noise_level, photo, snr)
     return work
 
 
@@ -151,15 +148,20 @@ def measure(minutes: float) -> dict[str, list[Row]] | None:
     """All rows; None if the time was not enough, and what is done is kept for the next call."""
     begin = time.monotonic()
     kept = results_file.FOLDER / f"{NAME}.part"
-    done = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else []
-    work = todo()
-    for part, run in work[len(done) :]:
+    done: dict[str, list[Row]] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    work = pieces()
+    for name, run in work.items():
+        if name in done:
+            continue
         if time.monotonic() - begin > 60 * minutes:
             print(f"{len(done)} of {len(work)} pieces", flush=True)
             return None
-        done.append([part, run()])
+        done[name] = run()
         kept.write_text(json.dumps(done), encoding="utf-8")
-    return {part: [row for p, rows in done if p == part for row in rows] for part in ("wrong", "noise")}
+    return {
+        part: [row for name in work if name.startswith(part) for row in done[name]]
+        for part in ("wrong", "noise")
+    }
 
 
 def assemble(rows: dict[str, list[Row]], commit: str) -> Row:
@@ -179,6 +181,7 @@ def assemble(rows: dict[str, list[Row]], commit: str) -> Row:
             "wiener": [float(f"{b:.3g}") for b in cases.BALANCES],
             "richardson_lucy": list(cases.ITERATIONS),
             "hyper_laplacian": list(cases.NOISE_SIGMAS),
+            "hyper_laplacian, wrong kernels": list(cases.LESS_NOISE_SIGMAS),
         },
         "angle_summary": angle_summary(wrong),
         "noise_summary": noise_summary(noise),

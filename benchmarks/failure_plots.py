@@ -114,7 +114,7 @@ def _wrong_angle(results: Row) -> Path:
             label=f"claimed: PSNR {CLAIMED_FALL} % lower",
         ),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=6, columnspacing=1.5)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return _save(figure, "failure-angle.png")
 
 
@@ -150,7 +150,7 @@ def _line_ends(results: Row) -> Path:
     handles += [
         Line2D([], [], color="#666666", linestyle=styles[s], label=title) for s, title in SOLVERS.items()
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=6, columnspacing=1.5)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return _save(figure, "failure-line-end.png")
 
 
@@ -183,7 +183,7 @@ def _noise(results: Row) -> Path:
         Line2D([], [], color=MATCHED, linestyle=dashes, label="the same, denoised first"),
         Line2D([], [], color=BEFORE, linestyle=":", label="denoised, not deblurred"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=5, columnspacing=1.5)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return _save(figure, "failure-noise.png")
 
 
