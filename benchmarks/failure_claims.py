@@ -110,6 +110,24 @@ def angle_summary(groups: list[Row]) -> list[Row]:
     return summary
 
 
+def length_summary(groups: list[Row]) -> list[Row]:
+    """At which error of the length, in pixels, too short (< 0) and too long, half of the median gain is lost."""
+    summary = []
+    for snr, length, solver in product(cases.KERNEL_SNRS, cases.LENGTHS, cases.SOLVERS):
+        curve = {
+            g["error"]: float(np.median(gains(g, f"{solver}, best")))
+            for g in groups
+            if (g["snr"], g["length"]) == (snr, length) and (g["wrong"] == "length" or g["error"] == 0)
+        }
+        row: Row = {"snr": snr, "length": length, "solver": solver}
+        for side in (-1, 1):
+            errors = sorted((e for e in curve if e * side >= 0), key=abs)
+            at = crossing(np.abs(errors).tolist(), [curve[e] for e in errors], curve[0] / 2)
+            row["too_short" if side < 0 else "too_long"] = None if at is None else round(side * at, 2)
+        summary.append(row)
+    return summary
+
+
 def noise_summary(groups: list[Row]) -> list[Row]:
     """What denoising first gains, and what matching the parameter gains: medians over the photos, in dB."""
     summary = []
@@ -184,6 +202,7 @@ def assemble(rows: dict[str, list[Row]], commit: str) -> Row:
             "hyper_laplacian, wrong kernels": list(cases.LESS_NOISE_SIGMAS),
         },
         "angle_summary": angle_summary(wrong),
+        "length_summary": length_summary(wrong),
         "noise_summary": noise_summary(noise),
         "wrong_kernels": wrong,
         "noise": noise,
@@ -191,7 +210,7 @@ def assemble(rows: dict[str, list[Row]], commit: str) -> Row:
 
 
 def show(results: Row) -> None:
-    for part in ("angle_summary", "noise_summary"):
+    for part in ("angle_summary", "length_summary", "noise_summary"):
         names = list(results[part][0])
         print(*names, sep="\t")
         for row in results[part]:

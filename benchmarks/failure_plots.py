@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from io import BytesIO
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from failure_claims import CLAIMED_ANGLE, CLAIMED_FALL, after_denoising, gains, line_end
+from failure_claims import CLAIMED_ANGLE, CLAIMED_FALL, after_denoising, gains
 
 Row = dict[str, Any]
 
@@ -60,6 +61,12 @@ def _save(figure: Figure, name: str) -> Path:
     return path
 
 
+def _legend(figure: Figure, above: list[Line2D], below: list[Line2D]) -> None:
+    """Two rows under the axes; Matplotlib fills columns."""
+    pairs = [handle for pair in zip_longest(above, below) for handle in pair if handle is not None]
+    figure.legend(handles=pairs, loc="outside lower center", ncols=len(above))
+
+
 def _of_length(results: Row, length: int, wrong: str) -> list[Row]:
     """The conditions of one length, by their error; that of no error is among them."""
     mine = [
@@ -97,24 +104,17 @@ def _wrong_angle(results: Row) -> Path:
         ax.set_xlabel("error of the angle, degrees")
         ax.set_title(title)
     axes[0].set_ylabel("PSNR gained over the blurred photo, dB")
-    handles = [
+    lengths = [
         Line2D([], [], color=colour, marker="o", markersize=3, label=f"motion of {length} px")
         for length, colour in LENGTH_COLOURS.items()
     ]
-    handles += [
-        Line2D([], [], color="#666666", label="parameter chosen again"),
-        Line2D([], [], color="#666666", linestyle=(0, (4, 2)), linewidth=1, label="parameter kept"),
-        Line2D(
-            [],
-            [],
-            color="#666666",
-            linestyle="",
-            marker="D",
-            markerfacecolor="white",
-            label=f"claimed: PSNR {CLAIMED_FALL} % lower",
-        ),
+    grey = {"xdata": [], "ydata": [], "color": "#666666"}
+    kinds = [
+        Line2D(**grey, label="parameter chosen again"),
+        Line2D(**grey, linestyle=(0, (4, 2)), linewidth=1, label="parameter kept"),
+        Line2D(**grey, linestyle="", marker="D", mfc="white", label=f"claimed: PSNR {CLAIMED_FALL} % lower"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    _legend(figure, lengths, kinds)
     return _save(figure, "failure-angle.png")
 
 
@@ -125,33 +125,35 @@ def _kept_share(groups: list[Row], solver: str) -> np.ndarray:
     return 100 * curve / exact
 
 
-def _line_ends(results: Row) -> Path:
+def _tolerance(results: Row) -> Path:
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.3), sharey=True, layout="constrained")
     styles = dict(zip(SOLVERS, ("-", (0, (5, 2)), (0, (1, 1.2))), strict=True))
     for length, colour in LENGTH_COLOURS.items():
         for solver, style in styles.items():
-            turned = [g for g in _of_length(results, length, "angle") if g["error"] <= 45]
-            ends = [line_end(length, g["error"]) for g in turned]
-            axes[0].plot(ends, _kept_share(turned, solver), color=colour, linestyle=style, linewidth=1.5)
-            wrong = _of_length(results, length, "length")
-            errors = [g["error"] for g in wrong]
-            axes[1].plot(errors, _kept_share(wrong, solver), color=colour, linestyle=style, linewidth=1.5)
+            turned = _of_length(results, length, "angle")
+            degrees = [g["error"] for g in turned]
+            axes[0].plot(degrees, _kept_share(turned, solver), color=colour, linestyle=style, linewidth=1.5)
+            scaled = _of_length(results, length, "length")
+            shares = [100 * g["error"] / length for g in scaled]
+            axes[1].plot(shares, _kept_share(scaled, solver), color=colour, linestyle=style, linewidth=1.5)
     for ax in axes:
         ax.axhline(0, color="#333333", linewidth=1)
-    axes[0].set_xlim(0, 6)
-    axes[0].set_ylim(-40, 105)
-    axes[0].set_xlabel("how far the wrong angle moves the line's end, px")
-    axes[1].set_xlim(-8, 8)
-    axes[1].set_xlabel("error of the length, px")
+        ax.axhline(50, color="#999999", linewidth=0.8, linestyle=":")
+    axes[0].set_xlim(0, 20)
+    axes[0].set_xticks([0, 5, 10, 15, 20])
+    axes[0].set_ylim(-30, 110)
+    axes[0].set_xlabel("error of the angle, degrees")
+    axes[1].set_xlim(-40, 40)
+    axes[1].set_xlabel("error of the length, % of it")
     axes[0].set_ylabel("gain that is left, % of the exact kernel's")
     axes[0].set_title("wrong angle")
     axes[1].set_title("wrong length")
-    handles = [Line2D([], [], color=c, label=f"motion of {n} px") for n, c in LENGTH_COLOURS.items()]
-    handles += [
+    lengths = [Line2D([], [], color=c, label=f"motion of {n} px") for n, c in LENGTH_COLOURS.items()]
+    solvers = [
         Line2D([], [], color="#666666", linestyle=styles[s], label=title) for s, title in SOLVERS.items()
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
-    return _save(figure, "failure-line-end.png")
+    _legend(figure, lengths, solvers)
+    return _save(figure, "failure-tolerance.png")
 
 
 def _noise(results: Row) -> Path:
@@ -176,18 +178,20 @@ def _noise(results: Row) -> Path:
         ax.set_xlabel("SNR of the blurred photo, dB")
         ax.set_title(title)
     axes[0].set_ylabel("PSNR gained over the blurred photo, dB")
-    handles = [
+    above = [
         Line2D([], [], color=FIXED, marker="o", markersize=3, label="parameter of 40 dB"),
-        Line2D([], [], color=FIXED, linestyle=dashes, label="the same, denoised first"),
         Line2D([], [], color=MATCHED, marker="o", markersize=3, label="parameter matched to the noise"),
-        Line2D([], [], color=MATCHED, linestyle=dashes, label="the same, denoised first"),
         Line2D([], [], color=BEFORE, linestyle=":", label="denoised, not deblurred"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    below = [
+        Line2D([], [], color=FIXED, linestyle=dashes, label="the same, denoised first"),
+        Line2D([], [], color=MATCHED, linestyle=dashes, label="the same, denoised first"),
+    ]
+    _legend(figure, above, below)
     return _save(figure, "failure-noise.png")
 
 
 def draw(results: Row) -> list[Path]:
     """Draw everything into docs/images; the files."""
     with mpl.rc_context(STYLE):
-        return [_wrong_angle(results), _line_ends(results), _noise(results)]
+        return [_wrong_angle(results), _tolerance(results), _noise(results)]
