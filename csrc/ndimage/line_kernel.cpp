@@ -104,8 +104,11 @@ void correlate_fused(const double* x, int64_t n, const double* weights, int64_t 
 // Two rows at once: what one row's sum meets at a tap, the next row's meets at the tap beside it, so that
 // each element is loaded once for both. As many vectors across as leave all of it in registers.
 constexpr int kPairAcross = kRegisterBytes == 64 ? 4 : 3;
-constexpr int64_t kColumns = 48;  // at a time: their rows stay in the level-1 cache
-static_assert(kColumns % (kPairAcross * kLanes<double>) == 0 || kRegisterBytes == 64);
+constexpr int64_t kColumns =
+    kRegisterBytes == 64 ? 64 : 48;  // at a time: their rows stay in the level-1 cache
+static_assert(kColumns % (kPairAcross * kLanes<double>) == 0);
+// So the last store of a row ends at most this far beyond a multiple of kLineStep.
+static_assert(kLineStep % 64 == 0 && kLineOverrun >= 8);
 
 template <Symmetry symmetry, bool fused>
 void correlate_pair(const double* x, int64_t pitch, int64_t n, const double* weights, int64_t taps,

@@ -10,8 +10,9 @@ enum class Symmetry { none, even, odd };
 
 Symmetry symmetry_of(const LineKernel& kernel);
 
-// Writes and reads go on to a multiple of this many elements.
+// Writes and reads go on to a multiple of this many elements, and down the columns by a few more.
 constexpr int64_t kLineStep = 64;
+constexpr int64_t kLineOverrun = 8;
 
 // out[i] = sum_k weights[k] * x[i + k] for i < n. fused: multiplied and added with one rounding, which other
 // bits than SciPy's come of.

@@ -36,14 +36,15 @@ class SeparableFilter {
     // Every strip begins with the whole window: the longer that is, the longer the strips.
     if (p_.vertical.taps == 0) strip_ = std::max(strip_, round_up(more_columns_));
     strip_ = std::min(strip_, round_up(p_.width));
-    pitch_ = round_up(strip_ + more_columns_) + 8;  // no power of two: rows would meet in one cache set
+    // No power of two: rows would meet in one cache set.
+    pitch_ = round_up(strip_ + more_columns_) + kLineOverrun;
     band_ = cached / pitch_ - more_rows_;
     const int64_t least = std::max(kGroup, more_rows_ / 2);
     band_ = std::clamp(band_, least, std::max(least, int64_t(128))) / kGroup * kGroup;
     // Nor do running sums down the columns begin anew more often than they must.
     if (!p_.vertical.weights && p_.horizontal.taps == 0 && more_rows_ > kLineStep) {
       strip_ = kLineStep;
-      pitch_ = strip_ + 8;
+      pitch_ = strip_ + kLineOverrun;
       band_ = std::max(band_, std::min<int64_t>(4 * more_rows_, 1 << 15)) / kGroup * kGroup;
     }
     // A unit of work goes down band by band: what two bands share is read once.
