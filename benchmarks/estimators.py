@@ -1,10 +1,11 @@
 """How often `fastdeblur.estimate` is right, on photos that it was not tuned on.
 
     FASTDEBLUR_DATA=folder python benchmarks/estimators.py motion defocus gaussian noise kind [--save] [--cases 200]
+    FASTDEBLUR_DATA=folder python benchmarks/estimators.py motion defocus gaussian noise kind --times
 
 Each case: a random photo, blurred by `fastdeblur.psf` in linear convolution, of which the valid part is kept; Gaussian noise of
 sigma 0 to 0.02 on the scale of 0 to 1; rounded and clipped to 8 bits. The same seed gives the same cases. `--save` writes
-`results/estimators-NAME.json`.
+`results/estimators-NAME.json`; `--times` adds the seconds for a photo of a megapixel to it.
 """
 
 from __future__ import annotations
@@ -192,6 +193,28 @@ def summarise(name: str, rows: list[Row]) -> Row:
     return summary
 
 
+def megapixel(name: str) -> Row:
+    """What a photo of a megapixel takes: medians of three calls, by the clock and of all threads together."""
+    from PIL import Image
+
+    rng = np.random.default_rng([SEED, sorted(TOLERANCE).index(name)])
+    with Image.open(estimate_data.test_photos()[-1]) as file:
+        photo = np.asarray(file.convert("L").resize((1200, 900)), np.float32) / np.float32(255)
+    y = observe(photo, draw("motion" if name == "kind" else name, rng)[0], 0.01, rng)
+    seconds, cpu_seconds = [], []
+    for _ in range(3):
+        begin, cpu = time.perf_counter(), time.process_time()
+        getattr(estimate, name)(y)
+        seconds.append(time.perf_counter() - begin)
+        cpu_seconds.append(time.process_time() - cpu)
+    return {
+        "shape": list(y.shape),
+        "seconds": round(float(np.median(seconds)), 2),
+        "cpu_seconds": round(float(np.median(cpu_seconds)), 2),
+        "disturbance": machine.disturbance(),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -202,9 +225,18 @@ def main() -> None:
     parser.add_argument(
         "--minutes", type=float, default=1e9, help="stop, keep what is done, and go on there at the next call"
     )
+    parser.add_argument(
+        "--times", action="store_true", help="only add the time for a megapixel to the saved results"
+    )
     arguments = parser.parse_args()
     commit = machine.commit()
     for name in arguments.names:
+        path = results_file.FOLDER / f"estimators-{name}.json"
+        if arguments.times:
+            results = results_file.load(path) | {"megapixel": megapixel(name)}
+            print(name, results["megapixel"], flush=True)
+            results_file.save(results, path)
+            continue
         begin = time.monotonic()
         kept = results_file.FOLDER / f"estimators-{name}.part"
         rows = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else []
@@ -232,7 +264,7 @@ def main() -> None:
                 "summary": summary,
                 "cases": rows,
             }
-            results_file.save(results, results_file.FOLDER / f"estimators-{name}.json")
+            results_file.save(results, path)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,15 @@ def slug(machine: dict[str, Any]) -> str:
 
 def save(results: Results, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    temporary = path.with_suffix(".new.part")
+    temporary.write_text(_text(results) + "\n", encoding="utf-8")
     temporary.replace(path)
+
+
+def _text(results: Results) -> str:
+    """JSON, a list of numbers in one line."""
+    rows = re.compile(r"\[\s+(-?[\d][^\[\]{}\":]*?)\s+\]")
+    return rows.sub(lambda row: f"[{' '.join(row[1].split())}]", json.dumps(results, indent=1))
 
 
 def load(path: Path) -> Results:

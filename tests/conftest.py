@@ -7,6 +7,8 @@ from functools import cache
 
 # Threads that wait must not take the processors from those that work; read when OpenMP is loaded, hence first of all.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# NumPy's products here are small: its threads would cost more than they bring.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

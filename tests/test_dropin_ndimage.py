@@ -709,3 +709,21 @@ def test_the_core_refuses_what_would_reach_out_of_bounds():
     ):
         with pytest.raises(ValueError, match=r"expected|range|unknown|only|far"):
             call()
+
+
+@needs_core
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_opposite_weights_make_nothing_of_a_flat_image(dtype):
+    flat = np.full((70, 90), 0.3, dtype)
+    for answer in (
+        ndimage.correlate(flat, [[0.1, -0.1]]),
+        ndimage.convolve(flat, [[0.1], [0.7], [-0.7], [-0.1]]),
+        ndimage.convolve1d(flat, [0.1, -0.1], axis=0),
+        ndimage.sobel(flat),
+        ndimage.gaussian_filter(flat, 1.3, order=1),
+    ):
+        assert not answer.any()
+    # And positive weights of sum 1 leave it as it is.
+    np.testing.assert_array_equal(
+        ndimage.gaussian_filter(flat, 9.0), scipy_ndimage.gaussian_filter(flat, 9.0)
+    )

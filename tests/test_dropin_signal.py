@@ -575,3 +575,10 @@ def test_lists_and_scalars_are_the_originals() -> None:
 def test_the_core_refuses_what_would_leave_its_arrays(call: Any) -> None:
     with pytest.raises((ValueError, TypeError)):
         call(core(), array(1, (9, 9), "d"))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_opposite_weights_make_nothing_of_a_flat_image(dtype: str) -> None:
+    flat, edge = np.full((70, 90), 0.3, dtype), np.array([[0.1, -0.1]])
+    assert not ours.convolve2d(flat, edge, "valid").any()
+    assert not ours.correlate(flat, edge, "valid", method="direct").any()

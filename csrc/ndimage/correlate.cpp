@@ -4,7 +4,6 @@
 #include <cfloat>
 #include <cmath>
 #include <type_traits>
-#include <utility>
 
 #include "cpu/buffer.h"
 #include "ndimage/rows.h"
@@ -15,8 +14,9 @@ namespace fastdeblur::ndimage {
 
 namespace {
 
-constexpr int kRows = 4;    // output rows of a register tile: each loaded vector serves all of them
-constexpr int kAcross = 2;  // vectors across
+// A register tile: each loaded vector serves all its rows, and there are sums enough to hide their latency.
+constexpr int kRows = 3;
+constexpr int kAcross = 4;  // vectors
 constexpr int kLong = 8;    // vectors across of a tile of one row
 
 // One tap of the kernel: where its elements lie in the patch, relative to the output's.
@@ -27,39 +27,27 @@ struct Tap {
 };
 
 template <class T, bool Fused>
-FASTDEBLUR_INLINE Vector<T> accumulate(Vector<T> sum, Vector<T> x, T weight) {
-  if constexpr (Fused) {
-    return multiply_add(x, splat(weight), sum);
-  } else {
-    return sum + splat(weight) * x;
-  }
+FASTDEBLUR_INLINE Vector<T> accumulate(Vector<T> sum, Vector<T> x, Vector<T> weight) {
+  if constexpr (Fused) return multiply_add(x, weight, sum);
+  return sum + weight * x;
 }
 
-// Indices of sums are constants throughout: what is indexed by a variable, compilers keep in memory.
-template <class T>
-struct Sums {
-  Vector<T> v[kRows * kAcross];
-};
-
-// One tap of a kernel row, for the output rows First, First + 1 ...: `weights` are those for row 0.
-template <class T, bool Fused, int First, int... Row>
-FASTDEBLUR_INLINE void tile_tap(const T* x, const T* weights, int64_t columns, Sums<T>& sums,
-                                std::integer_sequence<int, Row...>) {
-  static_assert(kAcross == 2);
-  const Vector<T> a = load(x), b = load(x + kLanes<T>);
-  ((sums.v[2 * (First + Row)] =
-        accumulate<T, Fused>(sums.v[2 * (First + Row)], a, weights[-(First + Row) * columns]),
-    sums.v[2 * (First + Row) + 1] =
-        accumulate<T, Fused>(sums.v[2 * (First + Row) + 1], b, weights[-(First + Row) * columns])),
-   ...);
-}
-
-// The taps of one kernel row meet output rows First to Last of the tile.
+// The taps of one kernel row meet output rows First to Last of the tile; `weights` are those for output row
+// 0.
 template <class T, bool Fused, int First, int Last>
-FASTDEBLUR_INLINE void tile_row(const T* x, const T* weights, int64_t columns, Sums<T>& sums) {
-  for (int64_t k = 0; k < columns; ++k)
-    tile_tap<T, Fused, First>(x + k, weights + k, columns, sums,
-                              std::make_integer_sequence<int, Last - First + 1>{});
+FASTDEBLUR_INLINE void tile_row(const T* x, const T* weights, int64_t columns,
+                                Vector<T> (&sums)[kRows][kAcross]) {
+  for (int64_t k = 0; k < columns; ++k) {
+    Vector<T> w[kRows];
+#pragma GCC unroll 4
+    for (int r = First; r <= Last; ++r) w[r] = splat(weights[k - r * columns]);
+#pragma GCC unroll 4
+    for (int u = 0; u < kAcross; ++u) {
+      const Vector<T> value = load(x + k + u * kLanes<T>);
+#pragma GCC unroll 4
+      for (int r = First; r <= Last; ++r) sums[r][u] = accumulate<T, Fused>(sums[r][u], value, w[r]);
+    }
+  }
 }
 
 // What a work unit reads: for each of the kernel's leading offsets the rows of a band, converted and
@@ -81,24 +69,23 @@ struct Kernel {
 // kernel's C order.
 template <class T, bool Fused>
 void tile(const Patch<T>& patch, const Kernel<T>& kernel, const T* x, T* out, int64_t out_pitch) {
-  static_assert(kRows == 4 && kAcross == 2);
-  Sums<T> sums{};
+  static_assert(kRows == 3);
+  Vector<T> sums[kRows][kAcross] = {};
   const int64_t taps = kernel.columns, pitch = patch.pitch;
   for (int64_t plane = 0; plane < kernel.planes; ++plane) {
     const T* row = x + plane * patch.plane;
     const T* weights = kernel.weights + plane * kernel.rows * taps;
     tile_row<T, Fused, 0, 0>(row, weights, taps, sums);
     tile_row<T, Fused, 0, 1>(row += pitch, weights += taps, taps, sums);
-    tile_row<T, Fused, 0, 2>(row += pitch, weights += taps, taps, sums);
-    for (int64_t j = 3; j < kernel.rows; ++j)
-      tile_row<T, Fused, 0, 3>(row += pitch, weights += taps, taps, sums);
-    tile_row<T, Fused, 1, 3>(row += pitch, weights += taps, taps, sums);
-    tile_row<T, Fused, 2, 3>(row += pitch, weights += taps, taps, sums);
-    tile_row<T, Fused, 3, 3>(row + pitch, weights + taps, taps, sums);
+    for (int64_t j = 2; j < kernel.rows; ++j)
+      tile_row<T, Fused, 0, 2>(row += pitch, weights += taps, taps, sums);
+    tile_row<T, Fused, 1, 2>(row += pitch, weights += taps, taps, sums);
+    tile_row<T, Fused, 2, 2>(row + pitch, weights + taps, taps, sums);
   }
-  for (int r = 0; r < kRows; ++r, out += out_pitch) {
-    store(out, sums.v[2 * r]);
-    store(out + kLanes<T>, sums.v[2 * r + 1]);
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int u = 0; u < kAcross; ++u) store(out + r * out_pitch + u * kLanes<T>, sums[r][u]);
   }
 }
 
@@ -111,7 +98,7 @@ void row_of_taps(const std::vector<Tap<T>>& taps, const T* x, int64_t n, T* out)
       const T* from = x + i + tap.offset;
 #pragma GCC unroll 8
       for (int u = 0; u < kLong; ++u)
-        sums[u] = accumulate<T, Fused>(sums[u], load(from + u * kLanes<T>), tap.weight);
+        sums[u] = accumulate<T, Fused>(sums[u], load(from + u * kLanes<T>), splat(tap.weight));
     }
     for (int u = 0; u < kLong; ++u) store(out + i + u * kLanes<T>, sums[u]);
   }
@@ -152,7 +139,7 @@ class Correlator {
     patch_.pitch = (strip_ + kernel_.columns - 1 + 7) / 8 * 8;
     const int64_t rows = cached / (patch_.pitch * kernel_.planes) - (kernel_.rows - 1);
     const int64_t least = std::max<int64_t>(2 * kRows, kernel_.rows / 2);
-    band_ = std::clamp(rows, least, std::max(least, int64_t(128))) / kRows * kRows;
+    band_ = std::max(std::clamp(rows, least, std::max(least, int64_t(128))) / kRows, int64_t(1)) * kRows;
     band_ = std::min(band_, height_);
     patch_.plane = patch_.pitch * (band_ + kernel_.rows - 1);
     list_taps();
@@ -220,11 +207,15 @@ class Correlator {
     const int64_t bytes = bytes_of(p_.input_element);
     for (int64_t offset = 0; offset < kernel_.planes; ++offset) {
       const char* plane = input_plane(outer, offset);
-      for (int64_t j = 0; j < rows; ++j) {
+      const auto row_at = [&](int64_t j) {
         const int64_t source = extend_index(y + j + p_.start[leading_], height, p_.mode);
         const char* data = plane && source >= 0 ? plane + source * width * bytes : nullptr;
-        const int64_t begin = x + p_.start[leading_ + 1];
-        load_row<T>({data, p_.input_element, width}, p_.mode, constant(), begin, begin + columns,
+        return Row{data, p_.input_element, width};
+      };
+      const int64_t begin = x + p_.start[leading_ + 1], end = begin + columns;
+      for (int64_t j = 0; j < rows; ++j) {
+        if (j + 1 < rows) prefetch_row(row_at(j + 1), begin, end);
+        load_row<T>(row_at(j), p_.mode, constant(), begin, end,
                     to + offset * patch_.plane + j * patch_.pitch);
       }
     }
@@ -253,8 +244,11 @@ class Correlator {
       } else {
         row_of_taps<T, Fused>(taps_, at, columns, results);
       }
-      for (int64_t r = 0; r < done; ++r, ++y)
-        store_window_row(results + r * strip_, columns, p_.out_element, out + y * width_ * bytes);
+      for (int64_t r = 0; r < done; ++r, ++y) {
+        char* to = out + y * width_ * bytes;
+        prefetch_for_writing(to + width_ * bytes, columns * bytes);
+        store_window_row(results + r * strip_, columns, p_.out_element, to);
+      }
     }
   }
 

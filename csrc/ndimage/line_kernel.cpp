@@ -2,6 +2,8 @@
 
 #include <cfloat>
 #include <cmath>
+#include <type_traits>
+#include <utility>
 
 #include "ndimage/vector.h"
 
@@ -12,7 +14,18 @@ namespace {
 constexpr int kAcross = 8;  // vectors: enough sums at once to hide an addition's latency
 static_assert(kLineStep % (kAcross * kLanes<double>) == 0);
 
+template <bool fused>
+FASTDEBLUR_INLINE Vector<double> accumulate(Vector<double> sum, Vector<double> value, Vector<double> weight) {
+  if constexpr (fused) return multiply_add(value, weight, sum);
+  return sum + value * weight;
+}
+
 template <Symmetry symmetry>
+FASTDEBLUR_INLINE Vector<double> meet(Vector<double> left, Vector<double> right) {
+  return symmetry == Symmetry::even ? left + right : left - right;
+}
+
+template <Symmetry symmetry, bool fused>
 void correlate_vectors(const double* x, int64_t step, int64_t n, const double* weights, int64_t taps,
                        double* out) {
   constexpr int64_t lanes = kLanes<double>;
@@ -29,12 +42,163 @@ void correlate_vectors(const double* x, int64_t step, int64_t n, const double* w
 #pragma GCC unroll 8
       for (int u = 0; u < kAcross; ++u) {
         Vector<double> value = load(left + u * lanes);
-        if constexpr (symmetry == Symmetry::even) value += load(right + u * lanes);
-        if constexpr (symmetry == Symmetry::odd) value -= load(right + u * lanes);
-        sums[u] += value * weight;
+        if constexpr (symmetry != Symmetry::none) value = meet<symmetry>(value, load(right + u * lanes));
+        sums[u] = accumulate<fused>(sums[u], value, weight);
       }
     }
     for (int u = 0; u < kAcross; ++u) store(out + i + u * lanes, sums[u]);
+  }
+}
+
+// Along a row, without regard to symmetry: outputs `lanes` apart meet the same element at taps `lanes` apart,
+// so that of the taps of one remainder modulo `lanes` each element is loaded once for all.
+constexpr int kLongest = 7;  // taps of one remainder whose weights stay in registers
+
+template <int Count>
+FASTDEBLUR_INLINE void meet_remainder(const double* x, const double* weights, Vector<double>* sums) {
+  constexpr int lanes = kLanes<double>;
+  if constexpr (Count > 0) {
+    Vector<double> w[Count];
+#pragma GCC unroll 8
+    for (int k = 0; k < Count; ++k) w[k] = splat(weights[k * lanes]);
+#pragma GCC unroll 16
+    for (int m = 0; m < kAcross + Count - 1; ++m) {
+      const Vector<double> value = load(x + m * lanes);
+#pragma GCC unroll 8
+      for (int u = 0; u < kAcross; ++u)
+        if (m - u >= 0 && m - u < Count) sums[u] = multiply_add(value, w[m - u], sums[u]);
+    }
+  }
+}
+
+// At most kLongest * lanes taps, of which Count are of remainder 0; added to out unless `first`.
+template <int Count>
+void correlate_stretch(const double* x, int64_t n, const double* weights, int64_t taps, bool first,
+                       double* out) {
+  constexpr int lanes = kLanes<double>;
+  const int64_t fuller = taps - (Count - 1) * lanes;
+  for (int64_t i = 0; i < n; i += kAcross * lanes) {
+    Vector<double> sums[kAcross] = {};
+    if (!first)
+      for (int u = 0; u < kAcross; ++u) sums[u] = load(out + i + u * lanes);
+    for (int64_t r = 0; r < fuller; ++r) meet_remainder<Count>(x + i + r, weights + r, sums);
+    for (int64_t r = fuller; r < lanes; ++r) meet_remainder<Count - 1>(x + i + r, weights + r, sums);
+    for (int u = 0; u < kAcross; ++u) store(out + i + u * lanes, sums[u]);
+  }
+}
+
+template <int... Counts>
+void correlate_fused(const double* x, int64_t n, const double* weights, int64_t taps, double* out,
+                     std::integer_sequence<int, Counts...>) {
+  constexpr int64_t most = kLongest * kLanes<double>;
+  for (int64_t begin = 0; begin < taps; begin += most) {
+    const int64_t count = taps - begin < most ? taps - begin : most;
+    const int64_t fullest = (count + kLanes<double> - 1) / kLanes<double>;
+    ((fullest == Counts + 1
+          ? correlate_stretch<Counts + 1>(x + begin, n, weights + begin, count, begin == 0, out)
+          : void()),
+     ...);
+  }
+}
+
+// Two rows at once: what one row's sum meets at a tap, the next row's meets at the tap beside it, so that
+// each element is loaded once for both. As many vectors across as leave all of it in registers.
+constexpr int kPairAcross = kRegisterBytes == 64 ? 4 : 3;
+constexpr int64_t kColumns =
+    kRegisterBytes == 64 ? 64 : 48;  // at a time: their rows stay in the level-1 cache
+static_assert(kColumns % (kPairAcross * kLanes<double>) == 0);
+// So the last store of a row ends at most this far beyond a multiple of kLineStep.
+static_assert(kLineStep % 64 == 0 && kLineOverrun >= 8);
+
+template <Symmetry symmetry, bool fused>
+void correlate_pair(const double* x, int64_t pitch, int64_t n, const double* weights, int64_t taps,
+                    double* out, int64_t out_pitch) {
+  constexpr int64_t lanes = kLanes<double>;
+  const int64_t last = taps - 1, middle = taps / 2;
+  for (int64_t i = 0; i < n; i += kPairAcross * lanes) {
+    Vector<double> upper[kPairAcross], lower[kPairAcross], a[kPairAcross], c[kPairAcross];
+    const double* from = x + i;
+    if constexpr (symmetry == Symmetry::none) {
+      const double* end = from + last * pitch;
+#pragma GCC unroll 4
+      for (int u = 0; u < kPairAcross; ++u) {
+        upper[u] = load(end + u * lanes) * splat(weights[last]);
+        lower[u] = load(end + pitch + u * lanes) * splat(weights[last]);
+        a[u] = load(from + u * lanes);
+      }
+#pragma GCC unroll 2
+      for (int64_t k = 0; k < last; ++k) {
+        const Vector<double> weight = splat(weights[k]);
+        from += pitch;
+#pragma GCC unroll 4
+        for (int u = 0; u < kPairAcross; ++u) {
+          upper[u] = accumulate<fused>(upper[u], a[u], weight);
+          a[u] = load(from + u * lanes);
+          lower[u] = accumulate<fused>(lower[u], a[u], weight);
+        }
+      }
+    } else {
+      const double* centre = from + middle * pitch;
+      const double* to = from + taps * pitch;
+#pragma GCC unroll 4
+      for (int u = 0; u < kPairAcross; ++u) {
+        upper[u] = load(centre + u * lanes) * splat(weights[middle]);
+        lower[u] = load(centre + pitch + u * lanes) * splat(weights[middle]);
+        a[u] = load(from + u * lanes);
+        c[u] = load(to + u * lanes);
+      }
+#pragma GCC unroll 2
+      for (int64_t k = 0; k < middle; ++k) {
+        const Vector<double> weight = splat(weights[k]);
+        from += pitch;
+        to -= pitch;
+#pragma GCC unroll 4
+        for (int u = 0; u < kPairAcross; ++u) {
+          const Vector<double> inner_a = load(from + u * lanes), inner_c = load(to + u * lanes);
+          upper[u] = accumulate<fused>(upper[u], meet<symmetry>(a[u], inner_c), weight);
+          lower[u] = accumulate<fused>(lower[u], meet<symmetry>(inner_a, c[u]), weight);
+          a[u] = inner_a;
+          c[u] = inner_c;
+        }
+      }
+    }
+#pragma GCC unroll 4
+    for (int u = 0; u < kPairAcross; ++u) {
+      store(out + i + u * lanes, upper[u]);
+      store(out + out_pitch + i + u * lanes, lower[u]);
+    }
+  }
+}
+
+template <Symmetry symmetry, bool fused>
+void correlate_rows(const double* x, int64_t pitch, int64_t rows, int64_t n, const double* weights,
+                    int64_t taps, double* out, int64_t out_pitch) {
+  for (int64_t i = 0; i < n; i += kColumns) {
+    const int64_t columns = n - i < kColumns ? n - i : kColumns;
+    int64_t row = 0;
+    for (; row + 2 <= rows; row += 2)
+      correlate_pair<symmetry, fused>(x + row * pitch + i, pitch, columns, weights, taps,
+                                      out + row * out_pitch + i, out_pitch);
+    if (row < rows)
+      correlate_vectors<symmetry, fused>(x + row * pitch + i, pitch, columns, weights, taps,
+                                         out + row * out_pitch + i);
+  }
+}
+
+// f(integral_constant<Symmetry>, bool_constant<fused>)
+template <class F>
+void with_constants(Symmetry symmetry, bool fused, F&& f) {
+  const auto with = [&](auto constant) {
+    if (fused) return f(constant, std::true_type{});
+    return f(constant, std::false_type{});
+  };
+  switch (symmetry) {
+    case Symmetry::even:
+      return with(std::integral_constant<Symmetry, Symmetry::even>{});
+    case Symmetry::odd:
+      return with(std::integral_constant<Symmetry, Symmetry::odd>{});
+    case Symmetry::none:
+      return with(std::integral_constant<Symmetry, Symmetry::none>{});
   }
 }
 
@@ -115,16 +279,23 @@ Symmetry symmetry_of(const LineKernel& kernel) {
   return even ? Symmetry::even : odd ? Symmetry::odd : Symmetry::none;
 }
 
-void correlate_line(const double* x, int64_t step, int64_t n, const LineKernel& kernel, Symmetry symmetry,
+void correlate_line(const double* x, int64_t n, const LineKernel& kernel, Symmetry symmetry, bool fused,
                     double* out) {
-  switch (symmetry) {
-    case Symmetry::even:
-      return correlate_vectors<Symmetry::even>(x, step, n, kernel.weights, kernel.taps, out);
-    case Symmetry::odd:
-      return correlate_vectors<Symmetry::odd>(x, step, n, kernel.weights, kernel.taps, out);
-    case Symmetry::none:
-      return correlate_vectors<Symmetry::none>(x, step, n, kernel.weights, kernel.taps, out);
+  if (fused) {
+    correlate_fused(x, n, kernel.weights, kernel.taps, out, std::make_integer_sequence<int, kLongest>{});
+    return;
   }
+  with_constants(symmetry, false, [&](auto s, auto) {
+    correlate_vectors<decltype(s)::value, false>(x, 1, n, kernel.weights, kernel.taps, out);
+  });
+}
+
+void correlate_columns(const double* x, int64_t x_pitch, int64_t rows, int64_t n, const LineKernel& kernel,
+                       Symmetry symmetry, bool fused, double* out, int64_t out_pitch) {
+  with_constants(symmetry, fused, [&](auto s, auto f) {
+    correlate_rows<decltype(s)::value, decltype(f)::value>(x, x_pitch, rows, n, kernel.weights, kernel.taps,
+                                                           out, out_pitch);
+  });
 }
 
 void mean_rows(const double* x, int64_t x_pitch, int64_t n, int64_t taps, bool reciprocal, double* scratch,

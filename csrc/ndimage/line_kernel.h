@@ -10,11 +10,18 @@ enum class Symmetry { none, even, odd };
 
 Symmetry symmetry_of(const LineKernel& kernel);
 
-// out[i] = sum_k weights[k] * x[i + k * step] for i < n. Writes up to a multiple of kLineStep elements, and
-// reads as far.
+// Writes and reads go on to a multiple of this many elements, and down the columns by a few more.
 constexpr int64_t kLineStep = 64;
-void correlate_line(const double* x, int64_t step, int64_t n, const LineKernel& kernel, Symmetry symmetry,
+constexpr int64_t kLineOverrun = 8;
+
+// out[i] = sum_k weights[k] * x[i + k] for i < n. fused: multiplied and added with one rounding, which other
+// bits than SciPy's come of.
+void correlate_line(const double* x, int64_t n, const LineKernel& kernel, Symmetry symmetry, bool fused,
                     double* out);
+
+// The same down the columns: `rows` rows of out, row r from the rows r to r + taps - 1 of x.
+void correlate_columns(const double* x, int64_t x_pitch, int64_t rows, int64_t n, const LineKernel& kernel,
+                       Symmetry symmetry, bool fused, double* out, int64_t out_pitch);
 
 // Means of `taps` elements by running sums; reciprocal: multiplied with 1 / taps instead of divided.
 // kMeanRows rows of x, each row's out[i] = mean of x[i] to x[i + taps - 1] for i < n. Reads and writes on to

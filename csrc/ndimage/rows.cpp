@@ -121,6 +121,27 @@ void load_row(const Row& row, Mode mode, T constant, int64_t begin, int64_t end,
   }
 }
 
+void prefetch_row(const Row& row, int64_t begin, int64_t end) {
+#if defined(__GNUC__)
+  if (!row.data) return;
+  const int64_t bytes = bytes_of(row.element);
+  const char* last = row.data + std::clamp<int64_t>(end, 0, row.width) * bytes;
+  for (const char* line = row.data + std::clamp<int64_t>(begin, 0, row.width) * bytes; line < last;
+       line += 64)
+    __builtin_prefetch(line);
+#else
+  static_cast<void>(row), static_cast<void>(begin), static_cast<void>(end);
+#endif
+}
+
+void prefetch_for_writing(const char* row, int64_t bytes) {
+#if defined(__GNUC__)
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(row + i, 1);
+#else
+  static_cast<void>(row), static_cast<void>(bytes);
+#endif
+}
+
 template void load_row(const Row&, Mode, double, int64_t, int64_t, double*);
 template void load_row(const Row&, Mode, std::uint8_t, int64_t, int64_t, std::uint8_t*);
 template void load_row(const Row&, Mode, std::uint16_t, int64_t, int64_t, std::uint16_t*);

@@ -20,6 +20,10 @@ struct Row {
 template <class T>
 void load_row(const Row& row, Mode mode, T constant, int64_t begin, int64_t end, T* out);
 
+// Rows that are far apart in memory are no stream to the processor: it is told of the next one.
+void prefetch_row(const Row& row, int64_t begin, int64_t end);
+void prefetch_for_writing(const char* row, int64_t bytes);
+
 // A C cast of each value, as SciPy's on x86: cut towards 0; NaN and what does not fit become the least int32
 // or int64, and smaller or unsigned integers its low bits.
 void store_row(const double* values, int64_t n, Element element, char* out);

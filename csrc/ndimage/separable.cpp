@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "cpu/buffer.h"
@@ -15,16 +16,18 @@ namespace fastdeblur::ndimage {
 namespace {
 
 // Output rows between which the vertical kernel's columns stay in the level-1 cache.
-constexpr int64_t kGroup = 8;
-static_assert(kGroup == kMeanRows);
+constexpr int64_t kGroup = 32;
+static_assert(kGroup % kMeanRows == 0);
 
 class SeparableFilter {
  public:
   explicit SeparableFilter(const Separable& problem)
       : p_(problem),
-        reciprocal_(p_.out_element == Element::f32),
+        float32_(p_.out_element == Element::f32),
         down_(symmetry_of(p_.vertical)),
         along_(symmetry_of(p_.horizontal)),
+        fused_down_(float32_ && nothing_cancels(p_.vertical)),
+        fused_along_(float32_ && nothing_cancels(p_.horizontal)),
         more_rows_(std::max<int64_t>(p_.vertical.taps, 1) - 1),
         more_columns_(std::max<int64_t>(p_.horizontal.taps, 1) - 1) {
     // A patch is to stay in half of a level-2 cache of 512 KiB.
@@ -33,28 +36,34 @@ class SeparableFilter {
     // Every strip begins with the whole window: the longer that is, the longer the strips.
     if (p_.vertical.taps == 0) strip_ = std::max(strip_, round_up(more_columns_));
     strip_ = std::min(strip_, round_up(p_.width));
-    pitch_ = round_up(strip_ + more_columns_) + 8;  // no power of two: rows would meet in one cache set
+    // No power of two: rows would meet in one cache set.
+    pitch_ = round_up(strip_ + more_columns_) + kLineOverrun;
     band_ = cached / pitch_ - more_rows_;
     const int64_t least = std::max(kGroup, more_rows_ / 2);
     band_ = std::clamp(band_, least, std::max(least, int64_t(128))) / kGroup * kGroup;
     // Nor do running sums down the columns begin anew more often than they must.
     if (!p_.vertical.weights && p_.horizontal.taps == 0 && more_rows_ > kLineStep) {
       strip_ = kLineStep;
-      pitch_ = strip_ + 8;
+      pitch_ = strip_ + kLineOverrun;
       band_ = std::max(band_, std::min<int64_t>(4 * more_rows_, 1 << 15)) / kGroup * kGroup;
     }
+    // A unit of work goes down band by band: what two bands share is read once.
+    unit_ = std::max<int64_t>(8 * more_rows_ / band_, 1) * band_;
+    unit_ = std::min(unit_, p_.height);
     band_ = std::min(band_, p_.height);
   }
 
   bool run() {
-    const int64_t bands = (p_.height + band_ - 1) / band_, strips = (p_.width + strip_ - 1) / strip_;
-    const int64_t units = p_.planes * bands * strips;
+    const int64_t high = (p_.height + unit_ - 1) / unit_, strips = (p_.width + strip_ - 1) / strip_;
+    const int64_t units = p_.planes * high * strips;
     const double work = static_cast<double>(p_.planes * p_.height) * static_cast<double>(p_.width) *
                         static_cast<double>(16 + more_rows_ + more_columns_);
     for_units<Scratch>(units, work, p_.n_threads, [&](int64_t unit, Scratch& scratch) {
       if (beyond_.load(std::memory_order_relaxed)) return;
-      const int64_t strip = unit % strips, band = unit / strips % bands;
-      compute(unit / strips / bands, band * band_, strip * strip_, scratch);
+      const int64_t y0 = unit / strips % high * unit_, x0 = unit % strips * strip_;
+      prepare(scratch);
+      for (int64_t y = y0; y < std::min(y0 + unit_, p_.height); y += band_)
+        compute(unit / strips / high, y, std::min(y0 + unit_, p_.height) - y, y == y0, x0, scratch);
     });
     return !beyond_.load();
   }
@@ -64,60 +73,70 @@ class SeparableFilter {
     Buffer<double> patch, middle, results, windows, sums;
   };
 
+  // What opposite weights make 0 of must be 0: there each product is rounded, as SciPy's is.
+  static bool nothing_cancels(const LineKernel& kernel) {
+    return kernel.weights && std::all_of(kernel.weights, kernel.weights + kernel.taps,
+                                         [](double weight) { return weight >= 0; });
+  }
+
   static int64_t round_up(int64_t n) { return (n + kLineStep - 1) / kLineStep * kLineStep; }
 
-  void compute(int64_t plane, int64_t y0, int64_t x0, Scratch& scratch) {
-    if (scratch.patch.size() == 0) {
-      // What lies beyond the rows' ends is computed with but goes nowhere, so that it may be anything.
-      // The kernels read on to a multiple of kLineStep, from the last row's last tap too; means take
-      // kMeanRows rows.
-      const int64_t slack = more_columns_ + 2 * kLineStep;
-      const int64_t loaded = band_ + more_rows_ + kMeanRows;
-      scratch.patch = Buffer<double>(loaded * pitch_ + slack);
-      if (p_.vertical.taps > 0 && p_.horizontal.taps > 0)
-        scratch.middle = Buffer<double>((p_.horizontal_first ? loaded : kGroup) * pitch_ + slack);
-      scratch.results = Buffer<double>(kGroup * pitch_);
-      if (!p_.vertical.weights) scratch.sums = Buffer<double>(pitch_ + kLineStep);
-      if (!p_.horizontal.weights) scratch.windows = Buffer<double>(kMeanRows * (pitch_ + slack));
-    }
-    const int64_t rows = std::min(band_, p_.height - y0), columns = std::min(strip_, p_.width - x0);
-    const int64_t bytes = bytes_of(p_.input_element);
-    const char* input = static_cast<const char*>(p_.input) + plane * p_.height * p_.width * bytes;
+  void prepare(Scratch& scratch) const {
+    if (scratch.patch.size() > 0) return;
+    // What lies beyond the rows' ends is computed with but goes nowhere, so that it may be anything. The
+    // kernels read on to a multiple of kLineStep, from the last row's last tap too; means take kMeanRows
+    // rows.
+    const int64_t slack = more_columns_ + 2 * kLineStep;
+    const int64_t loaded = band_ + more_rows_ + kMeanRows;
+    scratch.patch = Buffer<double>(loaded * pitch_ + slack);
+    if (p_.vertical.taps > 0 && p_.horizontal.taps > 0)
+      scratch.middle = Buffer<double>((p_.horizontal_first ? loaded : kGroup) * pitch_ + slack);
+    scratch.results = Buffer<double>(kGroup * pitch_ + slack);
+    if (!p_.vertical.weights) scratch.sums = Buffer<double>(pitch_ + kLineStep);
+    if (!p_.horizontal.weights) scratch.windows = Buffer<double>(kMeanRows * (pitch_ + slack));
+  }
+
+  // A band of at most `most` rows; the unit's first, or the one below the band that was computed before.
+  void compute(int64_t plane, int64_t y0, int64_t most, bool first, int64_t x0, Scratch& scratch) {
+    const int64_t rows = std::min(band_, most), columns = std::min(strip_, p_.width - x0);
     const int64_t begin = x0 + p_.horizontal.start, end = begin + columns + more_columns_;
     double* patch = scratch.patch.data();
     double* filtered = scratch.middle.data();
-    for (int64_t j = 0; j < rows + more_rows_; ++j) {
-      const int64_t y = extend_index(y0 + j + p_.vertical.start, p_.height, p_.vertical.mode);
-      const Row row{y < 0 ? nullptr : input + y * p_.width * bytes, p_.input_element, p_.width};
+    const int64_t known = first ? 0 : more_rows_;
+    double* kept = p_.horizontal_first ? filtered : patch;
+    if (known > 0)
+      std::memmove(kept, kept + band_ * pitch_, sizeof(double) * static_cast<std::size_t>(known * pitch_));
+    for (int64_t j = known; j < rows + more_rows_; ++j) {
+      if (j + 1 < rows + more_rows_) prefetch_row(row_at(plane, y0 + j + 1), begin, end);
       double* to = patch + j * pitch_;
-      load_row(row, p_.horizontal.mode, p_.constant, begin, end, to);
+      load_row(row_at(plane, y0 + j), p_.horizontal.mode, p_.constant, begin, end, to);
       if (std::isfinite(p_.limit) && !all_within(to, end - begin, p_.limit)) {
         beyond_.store(true, std::memory_order_relaxed);
         return;
       }
     }
     if (p_.horizontal_first) {
-      along(patch, rows + more_rows_, columns, filtered, scratch);
-      for (int64_t j = 0; j < rows + more_rows_; ++j) {
+      along(patch + known * pitch_, rows + more_rows_ - known, columns, filtered + known * pitch_, scratch);
+      for (int64_t j = known; j < rows + more_rows_; ++j) {
         double* row = filtered + j * pitch_;
-        if (extend_index(y0 + j + p_.vertical.start, p_.height, p_.vertical.mode) >= 0) {
+        if (row_at(plane, y0 + j).data) {
           round_row(row, columns, p_.out_element);
         } else {
           std::fill_n(row, columns, p_.constant);
         }
       }
-      down_and_store(filtered, plane, y0, rows, x0, columns, scratch);
+      down_and_store(filtered, plane, y0, rows, first, x0, columns, scratch);
       return;
     }
     if (p_.horizontal.taps == 0) {
-      down_and_store(patch, plane, y0, rows, x0, columns, scratch);
+      down_and_store(patch, plane, y0, rows, first, x0, columns, scratch);
       return;
     }
     for (int64_t y = 0; y < rows; y += kGroup) {
       const int64_t group = std::min(kGroup, rows - y);
       const double* source = patch + y * pitch_;
       if (p_.vertical.taps > 0) {
-        down(source, group, columns + more_columns_, y == 0, filtered, scratch);
+        down(source, group, columns + more_columns_, first && y == 0, filtered, scratch);
         source = filtered;
         for (int64_t r = 0; r < group; ++r) {
           round_row(filtered + r * pitch_, columns + more_columns_, p_.out_element);
@@ -130,6 +149,14 @@ class SeparableFilter {
     }
   }
 
+  // The row that meets the vertical kernel's first tap for output row y.
+  Row row_at(int64_t plane, int64_t y) const {
+    const int64_t bytes = bytes_of(p_.input_element);
+    const int64_t source = extend_index(y + p_.vertical.start, p_.height, p_.vertical.mode);
+    const char* data = static_cast<const char*>(p_.input) + (plane * p_.height + source) * p_.width * bytes;
+    return {source < 0 ? nullptr : data, p_.input_element, p_.width};
+  }
+
   // Beyond the image the second kernel meets the constant, not what the first made of it.
   void restore_constant(double* row, int64_t begin, int64_t end) const {
     for (int64_t x = begin; x < std::min<int64_t>(end, 0); ++x) row[x - begin] = p_.constant;
@@ -139,33 +166,30 @@ class SeparableFilter {
   void along(const double* from, int64_t rows, int64_t columns, double* to, Scratch& scratch) const {
     if (p_.horizontal.weights) {
       for (int64_t r = 0; r < rows; ++r)
-        correlate_line(from + r * pitch_, 1, columns, p_.horizontal, along_, to + r * pitch_);
+        correlate_line(from + r * pitch_, columns, p_.horizontal, along_, fused_along_, to + r * pitch_);
     } else {
       for (int64_t r = 0; r < rows; r += kMeanRows)
-        mean_rows(from + r * pitch_, pitch_, columns, p_.horizontal.taps, reciprocal_, scratch.windows.data(),
+        mean_rows(from + r * pitch_, pitch_, columns, p_.horizontal.taps, float32_, scratch.windows.data(),
                   to + r * pitch_, pitch_);
     }
   }
 
-  // The vertical kernel for a group of rows, a few columns at a time; groups follow one another.
+  // The vertical kernel for a group of rows; groups follow one another.
   void down(const double* from, int64_t group, int64_t columns, bool first, double* to,
             Scratch& scratch) const {
     if (!p_.vertical.weights) {
-      mean_columns(from, pitch_, group, columns, p_.vertical.taps, reciprocal_, first, scratch.sums.data(),
-                   to, pitch_);
+      mean_columns(from, pitch_, group, columns, p_.vertical.taps, float32_, first, scratch.sums.data(), to,
+                   pitch_);
       return;
     }
-    for (int64_t x = 0; x < columns; x += kLineStep)
-      for (int64_t r = 0; r < group; ++r)
-        correlate_line(from + r * pitch_ + x, pitch_, std::min(kLineStep, columns - x), p_.vertical, down_,
-                       to + r * pitch_ + x);
+    correlate_columns(from, pitch_, group, columns, p_.vertical, down_, fused_down_, to, pitch_);
   }
 
-  void down_and_store(const double* from, int64_t plane, int64_t y0, int64_t rows, int64_t x0,
+  void down_and_store(const double* from, int64_t plane, int64_t y0, int64_t rows, bool first, int64_t x0,
                       int64_t columns, Scratch& scratch) const {
     for (int64_t y = 0; y < rows; y += kGroup) {
       const int64_t group = std::min(kGroup, rows - y);
-      down(from + y * pitch_, group, columns, y == 0, scratch.results.data(), scratch);
+      down(from + y * pitch_, group, columns, first && y == 0, scratch.results.data(), scratch);
       for (int64_t r = 0; r < group; ++r)
         put(scratch.results.data() + r * pitch_, plane, y0 + y + r, x0, columns);
     }
@@ -174,6 +198,7 @@ class SeparableFilter {
   void put(const double* row, int64_t plane, int64_t y, int64_t x, int64_t columns) const {
     char* to =
         static_cast<char*>(p_.out) + ((plane * p_.height + y) * p_.width + x) * bytes_of(p_.out_element);
+    prefetch_for_writing(to + p_.width * bytes_of(p_.out_element), columns * bytes_of(p_.out_element));
     if (p_.accumulate) {
       add_row(row, columns, p_.out_element, to);
     } else {
@@ -183,10 +208,11 @@ class SeparableFilter {
 
   const Separable& p_;
   std::atomic<bool> beyond_{false};
-  const bool reciprocal_;  // float32 does not show the difference, and a division costs
+  const bool float32_;  // which does not show the difference between a division and a product
   const Symmetry down_, along_;
+  const bool fused_down_, fused_along_;
   const int64_t more_rows_, more_columns_;
-  int64_t strip_, pitch_, band_;
+  int64_t strip_, pitch_, band_, unit_;
 };
 
 }  // namespace
