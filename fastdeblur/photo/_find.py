@@ -23,7 +23,7 @@ _TRUST, _TRUST_OF_NAMED = 0.25, 0.05
 _HINT, _TRUST_AGAINST_SPECTRUM = 0.1, 0.7
 # Half of the evidence is missing where highlights are clipped. Kernels that are mostly one pixel come of sharp photos then.
 _HALF, _PEAK = 0.5, 0.3
-_FULL = 0.9
+_FULL, _WIDE = 0.9, 2.0
 # A photo's blocks of so many pixels curve by more than so many times the noise here and there, if it has anything in it.
 _BLOCK, _CURVED, _LEAST_CURVED = 8, 6.0, 0.01
 _LARGEST_SEARCH = {"best": 1 << 20, "fast": 1 << 18}  # pixels in which a camera shake's kernel is looked for
@@ -58,9 +58,7 @@ def find(
         grey = light.mean(0)
         part = grey[busiest(grey, _LARGEST_SEARCH[quality])]
         found = estimate.kernel(part, callback=callback, n_threads=threads)
-        doubtful = fills(found.psf.shape, found.size) or (
-            found.confidence <= _HALF and found.psf.max() > _PEAK
-        )
+        doubtful = fills(found.psf, found.size) or (found.confidence <= _HALF and found.psf.max() > _PEAK)
         if found.confidence < trust or doubtful or found.psf.size == 1:
             return none("unknown")
         return Blur(found.psf, "shake", found.confidence)
@@ -103,9 +101,13 @@ def _formula(kind: str, found: estimate.Motion | estimate.Defocus | estimate.Gau
     return Blur(found.psf(), kind, found.confidence, parameters)
 
 
-def fills(shape: tuple[int, ...], frame: tuple[int, ...]) -> bool:
-    """Whether a trimmed kernel reaches all sides of the frame that it was looked for in: then the search ended nowhere."""
-    return all(n >= _FULL * m for n, m in zip(shape, frame, strict=True))
+def fills(psf: NDArray[np.float64], frame: tuple[int, ...]) -> bool:
+    """Whether a trimmed kernel reaches all sides of the frame that it was looked for in, and is no path: the search ended nowhere.
+
+    A path covers about as many pixels as it is long.
+    """
+    reaches = all(n >= _FULL * m for n, m in zip(psf.shape, frame, strict=True))
+    return reaches and float(1 / np.sum(psf**2)) > _WIDE * max(psf.shape)
 
 
 def has_edges(plane: FloatArray) -> bool:
