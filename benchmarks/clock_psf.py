@@ -17,8 +17,8 @@ import numpy as np
 import skimage.data
 from scipy.optimize import minimize
 
+from fastdeblur._light import decode_srgb
 from fastdeblur.cli import clock
-from fastdeblur.cli.transfer import decode_srgb
 
 PENALTY = 5e-4  # of the scene's squared Laplacian gradient
 STRAIGHT = 2e-3  # of the path's second differences: keeps points that the photo says little about in line

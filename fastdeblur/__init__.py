@@ -1,9 +1,10 @@
 """fastdeblur: undo blur in images, fast.
 
-Functions: ``wiener``, ``richardson_lucy``; for streams of frames ``Deconvolver``; ``estimate_memory`` says beforehand what a call
-takes; ``psf`` makes point-spread functions, ``estimate`` tells from a photo what blurred it.
+``deblur`` finds out what blurred a photo, and undoes it. With a known blur: ``wiener``, ``richardson_lucy``; for streams of
+frames ``Deconvolver``; ``estimate_memory`` says beforehand what a call takes; ``psf`` makes point-spread functions, ``estimate``
+tells from a photo what blurred it.
 
-Images are in linear light, arrays of any real dtype; nothing is rescaled or clipped.
+Images are arrays of any real dtype, in linear light (for ``deblur`` 8- and 16-bit ones are sRGB); nothing is rescaled or clipped.
 
 ``fastdeblur.scipy.signal``, ``fastdeblur.scipy.ndimage`` and ``fastdeblur.skimage.restoration`` stand in for the modules that they
 are named after; ``patch`` and ``unpatch`` let existing code run on them without a change.
@@ -22,8 +23,10 @@ from fastdeblur.plan import Deconvolver, estimate_memory
 
 if TYPE_CHECKING:
     from fastdeblur import estimate, psf
+    from fastdeblur.photo.deblur import Deblurred, deblur
 
 __all__ = [
+    "Deblurred",
     "Deconvolver",
     "DeviceError",
     "InvalidArgument",
@@ -33,6 +36,7 @@ __all__ = [
     "PSFWarning",
     "Unsupported",
     "__version__",
+    "deblur",
     "errors",
     "estimate",
     "estimate_memory",
@@ -48,6 +52,8 @@ def __getattr__(name: str) -> Any:
     """What is loaded when first asked for: most programs need few of the generators, and none of the estimators."""
     if name in ("estimate", "psf"):
         return import_module(f"fastdeblur.{name}")
+    if name in ("Deblurred", "deblur"):
+        return getattr(import_module("fastdeblur.photo"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

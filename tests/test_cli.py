@@ -23,8 +23,9 @@ imagecodecs = pytest.importorskip("imagecodecs")
 from typer.testing import CliRunner  # noqa: E402
 
 import fastdeblur  # noqa: E402
+from fastdeblur import _light  # noqa: E402
 from fastdeblur import psf as generators  # noqa: E402
-from fastdeblur.cli import psfspec, transfer  # noqa: E402
+from fastdeblur.cli import psfspec  # noqa: E402
 from fastdeblur.cli.app import app  # noqa: E402
 from fastdeblur.cli.failure import WorkError  # noqa: E402
 
@@ -78,7 +79,7 @@ def test_deblurs_what_was_blurred(place):
     blurred = np.fft.irfft2(np.fft.rfft2(scene, axes=(0, 1)) * otf, scene.shape[:2], axes=(0, 1))
 
     def save(name, light):
-        Image.fromarray(np.rint(255 * transfer.encode_srgb(np.clip(light, 0, 1))).astype(np.uint8)).save(name)
+        Image.fromarray(np.rint(255 * _light.encode_srgb(np.clip(light, 0, 1))).astype(np.uint8)).save(name)
 
     save("truth.png", scene)
     save("blurred.png", blurred)

@@ -50,6 +50,47 @@ SPECS = {
 }
 
 
+VOLUMES = {
+    "gaussian:1,2,3": lambda: psf.gaussian((1, 2, 3), ndim=3),
+    "born_wolf:3,9,7,wavelength=0.5,na=1.2,refractive_index=1.33,pixel_size=0.1,z_step=0.3,defocus=paraxial": (
+        lambda: psf.born_wolf(
+            (3, 9, 7),
+            wavelength=0.5,
+            na=1.2,
+            refractive_index=1.33,
+            pixel_size=0.1,
+            z_step=0.3,
+            defocus="paraxial",
+        )
+    ),
+    "gibson_lanni:3,9,7,wavelength=0.5,na=1.2,ns=1.33,pixel_size=0.1,z_step=0.3,depth=2,axial_samples=2": (
+        lambda: psf.gibson_lanni(
+            (3, 9, 7), wavelength=0.5, na=1.2, ns=1.33, pixel_size=0.1, z_step=0.3, depth=2, axial_samples=2
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("spec", VOLUMES)
+def test_specs_of_volumes(place, spec):
+    np.testing.assert_array_equal(psfspec.parse(spec, 3), VOLUMES[spec]())
+
+
+def test_a_volume_is_written(place):
+    spec = "born_wolf:3,9,7,wavelength=0.5,na=1.2,refractive_index=1.33,pixel_size=0.1,z_step=0.3"
+    result = run(spec, "-o", "k.npy", "-o", "k.tif")
+    assert result.exit_code == 0, result.output
+    assert ": 3x9x7, sum 1," in result.stdout
+    assert np.load("k.npy").shape == tifffile.imread("k.tif").shape == (3, 9, 7)
+
+
+def test_every_generator_has_a_spec():
+    """What makes one PSF of numbers has one; the rest measures PSFs, changes them, or makes one for every row of a frame."""
+    others = {"Beads", "Edge", "PSFReport", "check", "combine", "crop_energy", "edgetaper", "from_beads", "from_edge",
+              "from_image", "otf2psf", "psf2otf", "resample", "rolling_shutter"}  # fmt: skip
+    assert set(psfspec.FORMS_OF_KIND) == set(psf.__all__) - others
+
+
 @pytest.mark.parametrize("spec", SPECS)
 def test_specs(place, spec):
     (place / "path.csv").write_text("0, 0, 0\n3 1 1\n4;4;3\n")
@@ -83,6 +124,10 @@ def test_every_kind_is_in_the_help(kind):
         ("defocus:3,blades=2.5", "expected defocus:RADIUS"),
         ("camera_shake:21,1,exposure=2", "exposure: expected values in (0, 1]"),
         ("kolmogorov:seeing=1", "with pixel_scale="),
+        ("born_wolf:3,9,wavelength=0.5", "SPEC: expected born_wolf:SLICES,ROWS,COLUMNS,"),
+        ("born_wolf:3,9,9,wavelength=0.5,na=1", "with refractive_index=, pixel_size=, z_step="),
+        ("born_wolf:3,9,9.5,wavelength=0.5", "SPEC: expected born_wolf:SLICES,ROWS,COLUMNS,"),
+        ("gibson_lanni:3,9,9,wavelength=0.5,na=1,pixel_size=0.1,z_step=0.2", "with ns="),
         ("trajectory:none.csv", "none.csv: cannot be read as a path: No such file"),
         ("trajectory:bad.csv", "bad.csv: cannot be read as a path"),
         ("trajectory:one.csv", "one.csv: expected columns x, y and perhaps time"),
@@ -104,8 +149,14 @@ def test_bad_specs_are_refused(place, spec, says):
 def test_a_volume_is_refused_where_two_axes_are_needed():
     with pytest.raises(UsageError, match="--psf: airy has two axes, but --volume needs three"):
         psfspec.parse("airy:0.5,na=0.8,pixel_size=1", 3)
+    with pytest.raises(
+        UsageError, match="expected gaussian, born_wolf, gibson_lanni or a file, got 'motion:5'"
+    ):
+        psfspec.parse("motion:5", 3)
     with pytest.raises(UsageError, match="motion has two axes: expected 1"):
         psfspec.parse("motion:5", 1)
+    with pytest.raises(UsageError, match="--psf: born_wolf has three axes: expected 2"):
+        psfspec.parse("born_wolf:3,9,9", 2)
 
 
 def test_writes_arrays_and_pictures(place):

@@ -92,6 +92,6 @@ def test_commands_are_understood(name, line):
 
     command, *arguments = shlex.split(line)
     parsed = typer.main.get_command(app).commands[command].make_context(command, arguments)
-    spec = parsed.params.get("psf", "")
+    spec = parsed.params.get("psf") or ""
     if ":" in spec:
         assert psfspec.parse(spec, 3 if parsed.params["volume"] else 2).sum() == pytest.approx(1)

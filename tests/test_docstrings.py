@@ -11,6 +11,7 @@ import fastdeblur
 from fastdeblur import estimate, psf
 
 FUNCTIONS = {
+    "deblur": fastdeblur.deblur,
     "wiener": fastdeblur.wiener,
     "richardson_lucy": fastdeblur.richardson_lucy,
     "estimate_memory": fastdeblur.estimate_memory,

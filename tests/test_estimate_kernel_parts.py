@@ -114,11 +114,31 @@ def test_cleaned_drops_specks_and_keeps_the_rest():
 
 
 def test_clipped_needs_a_spike():
-    photo = np.clip(RNG.normal(0.4, 0.2, (100, 100)), 0, 0.99)
-    assert not clipped(np.linspace(0, 1, 10_000).reshape(100, 100)).any()
-    photo[:10, :10] = 1.0
-    assert_array_equal(np.argwhere(clipped(photo) & (photo < 0.98)), np.empty((0, 2)))
-    assert clipped(photo)[:10, :10].all()
+    photo = np.clip(RNG.normal(0.4, 0.2, (100, 100)), 0, 0.97)
+    assert not clipped(np.linspace(0, 1, 10_000).reshape(1, 100, 100)).any()
+    photo[:10, :10] = RNG.uniform(
+        0.995, 1, (10, 10)
+    )  # compressed after it was clipped: no two pixels are alike
+    found = clipped(photo[np.newaxis])
+    assert found[:10, :10].all()
+    assert_array_equal(found, photo > 0.98)
+
+
+def test_clipped_or_a_plateau():
+    """Amid bright surroundings, where the histogram has no spike; and not if most of the frame is that bright."""
+    photo = RNG.uniform(0.9, 1, (100, 100))
+    photo[20:26, 30:36] = 1.0
+    assert_array_equal(clipped(np.stack([0 * photo, photo])), photo == 1)
+    photo[:, 40:] = 1.0
+    assert not clipped(photo[np.newaxis]).any()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(1e-3, 1e3), st.floats(-1e3, 1e3))
+def test_clipped_does_not_depend_on_the_unit(scale, offset):
+    photo = np.clip(np.random.default_rng(0).normal(0.4, 0.2, (40, 50)), 0, 1)
+    photo[:5, :7] = 1.0
+    assert clipped((scale * photo + offset)[np.newaxis])[:5, :7].all()
 
 
 @settings(max_examples=30, deadline=None)

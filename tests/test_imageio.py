@@ -19,9 +19,11 @@ Image = pytest.importorskip("PIL.Image")
 tifffile = pytest.importorskip("tifffile")
 imagecodecs = pytest.importorskip("imagecodecs")
 
-from fastdeblur.cli import exif, images, transfer  # noqa: E402
+from fastdeblur import _light  # noqa: E402
+from fastdeblur.cli import exif, images  # noqa: E402
 from fastdeblur.cli.failure import UsageError, WorkError  # noqa: E402
-from fastdeblur.cli.restore import Restorer, Settings, fill_hidden, volume_order  # noqa: E402
+from fastdeblur.cli.light import fill_hidden  # noqa: E402
+from fastdeblur.cli.restore import Restorer, Settings, volume_order  # noqa: E402
 
 XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'></x:xmpmeta>"
 
@@ -104,15 +106,13 @@ def test_png_keeps_every_value(tmp_path, dtype, samples):
 @pytest.mark.parametrize("bits", [8, 16])
 def test_transfer_round_trip_is_exact_for_every_level(gamma, bits):
     levels = np.arange(2**bits, dtype=np.float32) / np.float32(2**bits - 1)
-    back = transfer.encode(transfer.decode(levels, gamma), gamma)
+    back = _light.encode(_light.decode(levels, gamma), gamma)
     np.testing.assert_array_equal(np.rint(back * (2**bits - 1)), np.arange(2**bits))
 
 
 def test_srgb_matches_the_standard():
-    np.testing.assert_allclose(transfer.decode_srgb(np.array([0.0, 0.5, 1.0])), [0, 0.21404114, 1], atol=1e-8)
-    np.testing.assert_allclose(
-        transfer.encode_srgb(np.array([0.001, 0.18])), [0.01292, 0.46135612], atol=1e-8
-    )
+    np.testing.assert_allclose(_light.decode_srgb(np.array([0.0, 0.5, 1.0])), [0, 0.21404114, 1], atol=1e-8)
+    np.testing.assert_allclose(_light.encode_srgb(np.array([0.001, 0.18])), [0.01292, 0.46135612], atol=1e-8)
 
 
 def test_png_chunks_are_kept(tmp_path):
@@ -479,8 +479,8 @@ def test_light_is_what_gets_blurred(tmp_path):
     pixels = random((20, 22), "uint8")
     Image.fromarray(pixels).save(tmp_path / "a.png")
     psf = np.ones((3, 3))
-    light = transfer.decode_srgb(pixels.astype(np.float32) / 255)
-    expected = np.clip(transfer.encode_srgb(wiener(light, psf, 0.1, backend="numpy")), 0, 1)
+    light = _light.decode_srgb(pixels.astype(np.float32) / 255)
+    expected = np.clip(_light.encode_srgb(wiener(light, psf, 0.1, backend="numpy")), 0, 1)
     found = through(tmp_path / "a.png", tmp_path / "b.png", psf=psf, method="wiener", balance=0.1)
     np.testing.assert_array_equal(found.pages[0].pixels, np.rint(expected * 255))
     plain = np.clip(wiener(pixels, psf, 0.1, backend="numpy"), 0, 255)

@@ -18,7 +18,7 @@ SOURCES = Path(__file__).resolve().parent.parent / "csrc"
 # From the bottom up; a layer may import from the ones below it (and, within a layer, from its own).
 LAYERS = (
     ("errors", "_version"),
-    ("_geometry", "_isa"),
+    ("_geometry", "_isa", "_light"),
     ("_checks",),
     ("ops",),
     ("backends",),
@@ -26,6 +26,7 @@ LAYERS = (
     ("_problem",),
     ("methods", "psf"),
     ("plan", "estimate"),
+    ("photo",),
     ("_dropin",),
     ("__init__",),
     ("scipy", "skimage", "nets", "cli", "__main__"),

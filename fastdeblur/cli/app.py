@@ -13,7 +13,7 @@ from fastdeblur.cli.info import info
 from fastdeblur.cli.psf import psf
 
 app = typer.Typer(
-    help="Undo blur in images: Wiener and Richardson-Lucy deconvolution with a known point-spread function.",
+    help="Undo blur in images: one that is found from the picture, or that a known point-spread function made.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",

@@ -17,6 +17,7 @@ from fastdeblur.cli.failure import UsageError, WorkError, note, reported
 from fastdeblur.cli.images import Picture
 from fastdeblur.cli.progress import Bar
 from fastdeblur.cli.restore import Restorer, Settings, volume_order
+from fastdeblur.cli.unknown import Finder, Search
 from fastdeblur.errors import FastdeblurError, InvalidArgument
 
 # Decoded inputs are kept from the check to the work up to this many bytes, and decoded again beyond it.
@@ -29,6 +30,19 @@ DEFAULT_NUM_ITER = 30
 class Method(str, Enum):
     wiener = "wiener"
     richardson_lucy = "richardson-lucy"
+
+
+class Kind(str, Enum):
+    auto = "auto"
+    motion = "motion"
+    defocus = "defocus"
+    gaussian = "gaussian"
+    shake = "shake"
+
+
+class Quality(str, Enum):
+    best = "best"
+    fast = "fast"
 
 
 class Boundary(str, Enum):
@@ -64,16 +78,30 @@ def deblur(
         ),
     ],
     psf: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="SPEC",
-            help="The blur: motion:LENGTH[,ANGLE] (pixels; degrees, counter-clockwise from the x axis), "
+            help="The blur; without it, it is found from the picture. "
+            "motion:LENGTH[,ANGLE] (pixels; degrees, counter-clockwise from the x axis), "
             "gaussian:SIGMA or gaussian:SIGMA,SIGMA (per axis, rows first), defocus:RADIUS, any other that "
             "`fastdeblur psf --help` lists, several joined by +, or a file "
             "(.npy, .png, .jpg, .tif; values as they are, origin at shape // 2, any positive sum).",
         ),
-    ],
-    method: Annotated[Method, typer.Option("--method", "-m", help="The algorithm.")] = Method.richardson_lucy,
+    ] = None,
+    kind: Annotated[
+        Kind | None,
+        typer.Option(
+            help="without --psf: what blurred the picture (default auto: found out); shake is any compact kernel."
+        ),
+    ] = None,
+    quality: Annotated[
+        Quality | None,
+        typer.Option(help="without --psf: best (the default), or fast, which looks at less of the picture."),
+    ] = None,
+    method: Annotated[
+        Method | None,
+        typer.Option("--method", "-m", help="with --psf: the algorithm (default richardson-lucy)."),
+    ] = None,
     balance: Annotated[
         float | None,
         typer.Option(help=f"wiener: weight of smoothness against sharpness (default {DEFAULT_BALANCE})."),
@@ -138,38 +166,55 @@ def deblur(
         bool, typer.Option("--quiet", "-q", help="No progress bar, and no line per file.")
     ] = False,
 ) -> None:
-    """Deblur image files with a known point-spread function.
+    """Deblur image files, by a known point-spread function (`--psf`) or by what the picture itself shows.
+
+    Without `--psf` a picture in which no blur is found stays as it was, and the output says what was found.
 
     Dtype, colour, alpha and metadata are kept; EXIF orientation stays a tag, and the PSF applies to the
     pixels as they are stored. A file is written whole or not at all. All inputs are checked before any work.
     """
     with reported():
-        _check_options(
-            method,
-            boundary,
-            {
-                "--balance": balance,
-                "--num-iter": num_iter,
-                "--acceleration": acceleration,
-                "--background": background,
-                "--tol": tol,
-            },
-        )
-        settings = Settings(
-            method=method.value,
-            balance=DEFAULT_BALANCE if balance is None else balance,
-            num_iter=DEFAULT_NUM_ITER if num_iter is None else num_iter,
-            boundary=boundary.value if boundary else None,
-            acceleration=None if acceleration in (None, Acceleration.none) else acceleration.value,
-            background=background or 0.0,
-            tol=tol,
-            threads=threads,
-            backend=backend.value,
-            gamma=_gamma(gamma, linear),
-        )
-        restorer = Restorer(settings, psfspec.parse(psf, 3 if volume else 2))
+        given = {
+            "--balance": balance,
+            "--num-iter": num_iter,
+            "--acceleration": acceleration,
+            "--background": background,
+            "--tol": tol,
+        }
+        worker: Restorer | Finder
+        if psf is None:
+            others = {"--method": method, "--boundary": boundary, "--volume": volume or None, **given}
+            _check_no_options(
+                others, "needs --psf; without it the blur is found by --kind and undone by --quality"
+            )
+            _check_no_options({"--backend": None if backend is Backend.auto else backend}, "needs --psf")
+            worker = Finder(
+                Search(
+                    kind=(kind or Kind.auto).value,
+                    quality=(quality or Quality.best).value,
+                    threads=threads,
+                    gamma=_gamma(gamma, linear),
+                )
+            )
+        else:
+            _check_no_options({"--kind": kind, "--quality": quality}, "has no meaning with --psf")
+            method = method or Method.richardson_lucy
+            _check_options(method, boundary, given)
+            settings = Settings(
+                method=method.value,
+                balance=DEFAULT_BALANCE if balance is None else balance,
+                num_iter=DEFAULT_NUM_ITER if num_iter is None else num_iter,
+                boundary=boundary.value if boundary else None,
+                acceleration=None if acceleration in (None, Acceleration.none) else acceleration.value,
+                background=background or 0.0,
+                tol=tol,
+                threads=threads,
+                backend=backend.value,
+                gamma=_gamma(gamma, linear),
+            )
+            worker = Restorer(settings, psfspec.parse(psf, 3 if volume else 2))
         jobs = _plan_outputs([Path(name) for name in inputs], output, overwrite)
-        kept = _check(jobs, restorer, volume, max_pixels)
+        kept = _check(jobs, worker, volume, max_pixels)
         target = jobs[0][1].parent  # the same for all
         try:
             target.mkdir(exist_ok=True)
@@ -177,7 +222,13 @@ def deblur(
             raise UsageError(
                 f"OUT: the directory {str(target)!r} cannot be made: {error.strerror}"
             ) from error
-        _work(jobs, kept, restorer, volume, max_pixels, overwrite, quiet)
+        _work(jobs, kept, worker, volume, max_pixels, overwrite, quiet)
+
+
+def _check_no_options(given: dict[str, Any], rule: str) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(f"{name}: {rule}")
 
 
 def _check_options(method: Method, boundary: Boundary | None, given: dict[str, Any]) -> None:
@@ -252,7 +303,7 @@ def _plan_outputs(inputs: list[Path], output: str, overwrite: bool) -> list[tupl
 
 
 def _check(
-    jobs: list[tuple[Path, Path]], restorer: Restorer, volume: bool, max_pixels: int
+    jobs: list[tuple[Path, Path]], worker: Restorer | Finder, volume: bool, max_pixels: int
 ) -> dict[Path, Picture]:
     """Decode every input and see that it can be worked on; as many as fit in memory are kept."""
     kept: dict[Path, Picture] = {}
@@ -271,7 +322,7 @@ def _check(
                 raise UsageError(f"--volume: {path}: {error}") from error
         images.check_fits(picture, out)
         try:
-            restorer.check(picture, volume=volume)
+            worker.check(picture, volume=volume)
         except InvalidArgument as error:
             raise UsageError(f"IN: {path}: {error}") from error
         for text in picture.notes:
@@ -285,7 +336,7 @@ def _check(
 def _work(
     jobs: list[tuple[Path, Path]],
     kept: dict[Path, Picture],
-    restorer: Restorer,
+    worker: Restorer | Finder,
     volume: bool,
     max_pixels: int,
     overwrite: bool,
@@ -304,13 +355,24 @@ def _work(
                 runs = len(volume_order(picture)) if volume else len(picture.pages)
                 bar.begin(path.name, runs * first.colours)
                 try:
-                    work = restorer.volume if volume else restorer.pages
-                    result = work(picture, bar.callback())
+                    if isinstance(worker, Finder):
+                        result = worker.pages(picture, bar.callback(searching=True))
+                    else:
+                        result = (worker.volume if volume else worker.pages)(picture, bar.callback())
                 except FastdeblurError as error:
                     raise WorkError(f"{path}: {error}") from error
-                images.write(result, out, overwrite)
+                told = worker.told() if isinstance(worker, Finder) else []
+                if (
+                    isinstance(worker, Finder)
+                    and not worker.undone
+                    and images.format_of(out) == picture.format
+                ):
+                    images.copy(path, out, overwrite)  # a JPEG must not be compressed once more for nothing
+                else:
+                    images.write(result, out, overwrite)
                 bar.end()
                 lines.append(f"{path} -> {out}  {_describe(picture)}  {time.perf_counter() - start:.2f} s")
+                lines += [f"{path}: {line}" for line in told]
     finally:
         if not quiet:
             for line in lines:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from fastdeblur import psf as generators
 from fastdeblur import richardson_lucy
+from fastdeblur._light import decode_srgb, encode_srgb
 from fastdeblur.cli import images
 from fastdeblur.cli.failure import UsageError, reported
-from fastdeblur.cli.transfer import decode_srgb, encode_srgb
 
 Array = NDArray[np.float64]
 

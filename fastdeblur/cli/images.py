@@ -163,6 +163,13 @@ def write(picture: Picture, out: Path, overwrite: bool) -> None:
         encode(picture, temporary)
 
 
+def copy(path: Path, out: Path, overwrite: bool) -> None:
+    """Put the very bytes of a file in another place, whole or not at all."""
+    data = path.read_bytes()
+    with writing(out, overwrite) as temporary:
+        temporary.write_bytes(data)
+
+
 @contextmanager
 def writing(out: Path, overwrite: bool) -> Iterator[Path]:
     """`replacing`, with what goes wrong as WorkError that names the file."""

@@ -13,6 +13,8 @@ from fastdeblur import Iteration
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from fastdeblur.estimate import KernelProgress
+
 
 class Bar:
     """A context that shows progress on stderr, if stderr is a terminal and the user wants it."""
@@ -32,7 +34,7 @@ class Bar:
         self._task = self._progress.add_task("", total=files, state="")
         self._runs = 1
         self._done = self._run = 0
-        self._last = 0
+        self._last: float = 0
 
     def __enter__(self) -> Self:
         if self.visible:
@@ -62,11 +64,22 @@ class Bar:
             state=f"iteration {state.iteration}/{state.num_iter}, change {state.change:.1e}",
         )
 
+    def search(self, state: KernelProgress) -> None:
+        """The callback of a search for a kernel, which may start again in a larger frame: the bar does not go back."""
+        share = (self._run + 0.9 * state.iteration / state.num_iter) / self._runs
+        self._last = max(self._last, min(share, 1.0))
+        height, width = state.size
+        self._progress.update(
+            self._task,
+            completed=self._done + self._last,
+            state=f"kernel {height}x{width}, scale {state.scale}/{state.scales}",
+        )
+
     def end(self) -> None:
         """A file is done."""
         self._done += 1
         self._progress.update(self._task, completed=self._done)
 
-    def callback(self) -> Any:
-        """The callback for the solver, or None where nothing is shown."""
-        return self.iteration if self.visible else None
+    def callback(self, searching: bool = False) -> Any:
+        """The callback for the solver, or for the search for a kernel; None where nothing is shown."""
+        return (self.search if searching else self.iteration) if self.visible else None

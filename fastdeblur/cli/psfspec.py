@@ -51,6 +51,14 @@ def _zernike(wavelength: float, **options: Any) -> NDArray[Any]:
     return generators.zernike(terms, wavelength, **options)
 
 
+def _born_wolf(slices: int, rows: int, columns: int, **options: Any) -> NDArray[Any]:
+    return generators.born_wolf((slices, rows, columns), **options)
+
+
+def _gibson_lanni(slices: int, rows: int, columns: int, **options: Any) -> NDArray[Any]:
+    return generators.gibson_lanni((slices, rows, columns), **options)
+
+
 @dataclass(frozen=True)
 class Form:
     """How the values of a kind are read: the first ones by position, then `name=value`."""
@@ -66,6 +74,9 @@ class Form:
 
 
 _DIFFRACTION = ("na", "f_number", "pixel_size", "refractive_index", "obstruction", "truncation")
+
+_VOLUME = ("slices", "rows", "columns")
+_MICROSCOPE = ("wavelength", "na", "pixel_size", "z_step", "excitation", "pinhole", "axial_samples")
 
 #: Everything that a spec can name besides a file. A new generator is a new row.
 FORMS_OF_KIND = {
@@ -104,6 +115,22 @@ FORMS_OF_KIND = {
         ("seeing", "pixel_scale", "truncation"),
         0,
     ),
+    "born_wolf": Form(
+        _born_wolf,
+        "born_wolf:SLICES,ROWS,COLUMNS,wavelength=,na=,refractive_index=,pixel_size=,z_step=",
+        _VOLUME,
+        (*_MICROSCOPE, "refractive_index", "defocus"),
+        3,
+        (3,),
+    ),
+    "gibson_lanni": Form(
+        _gibson_lanni,
+        "gibson_lanni:SLICES,ROWS,COLUMNS,wavelength=,na=,ns=,pixel_size=,z_step=[,depth=...]",
+        _VOLUME,
+        (*_MICROSCOPE, "ns", "depth", "ni", "ni0", "ti0", "ng", "ng0", "tg", "tg0", "focus"),
+        3,
+        (3,),
+    ),
 }
 FORMS = ", ".join(form.usage for form in FORMS_OF_KIND.values()) + " or a file (.npy, .png, .jpg, .tif)"
 
@@ -138,7 +165,7 @@ def _one(spec: str, ndim: int, argument: str) -> NDArray[Any]:
     form = FORMS_OF_KIND[kind]
     if ndim not in form.axes:
         raise UsageError(
-            f"{argument}: {kind} has {_words(form.axes)} axes, but --volume needs three: expected gaussian or a file, "
+            f"{argument}: {kind} has {_words(form.axes)} axes, but --volume needs three: expected {_in_space()} or a file, "
             f"got {spec!r}"
             if ndim == 3
             else f"{argument}: {kind} has {_words(form.axes)} axes: expected {ndim}, got {spec!r}"
@@ -160,11 +187,22 @@ def _one(spec: str, ndim: int, argument: str) -> NDArray[Any]:
         raise UsageError(f"{argument}: expected {form.usage} with {missing}, got {spec!r}") from error
 
 
+#: What a maker of our own passes its options to.
+_BEHIND: dict[Generator, Generator] = {
+    _zernike: generators.zernike,
+    _born_wolf: generators.born_wolf,
+    _gibson_lanni: generators.gibson_lanni,
+}
+
+
 def _missing(make: Generator, options: dict[str, Any]) -> str:
-    target = generators.zernike if make is _zernike else make
-    parameters = inspect.signature(target).parameters.values()
+    parameters = inspect.signature(_BEHIND.get(make, make)).parameters.values()
     names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
     return ", ".join(f"{name}=" for name in names if name not in options)
+
+
+def _in_space() -> str:
+    return ", ".join(kind for kind, form in FORMS_OF_KIND.items() if 3 in form.axes)
 
 
 def _words(axes: tuple[int, ...]) -> str:
@@ -193,8 +231,8 @@ def _values(spec: str, form: Form, text: str, argument: str) -> tuple[list[Any],
     return values, options
 
 
-_INTEGERS = ("blades", "size", "seed", "steps")
-_TEXTS = ("file", "source")
+_INTEGERS = ("blades", "size", "seed", "steps", *_VOLUME, "axial_samples")
+_TEXTS = ("file", "source", "defocus", "focus")
 
 
 def _value(name: str, text: str, spec: str, form: Form, argument: str) -> Any:

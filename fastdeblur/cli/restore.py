@@ -1,4 +1,4 @@
-"""From a file's pixels to deblurred ones: linear light, alpha, the solver, and back to the file's dtype."""
+"""From a file's pixels to deblurred ones with a known PSF: linear light, the solver, and back to the file's dtype."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from fastdeblur import Deconvolver, Iteration
 from fastdeblur._problem import Problem
 from fastdeblur.backends import Plane
-from fastdeblur.cli import transfer
-from fastdeblur.cli.images import Page, Picture, Pixels, join, split_alpha
+from fastdeblur.cli.images import Page, Picture, split_alpha
+from fastdeblur.cli.light import Floats, decode, encode, fill_hidden, precision, visible_part
 from fastdeblur.ops import CHECKS
-
-Floats = NDArray[np.floating]
 
 _BOUNDARY = {"wiener": "reflect", "richardson_lucy": "unknown"}
 
@@ -58,7 +56,7 @@ class Restorer:
             problem = Problem(
                 (len(pages), *first.shape) if volume else first.shape,
                 self.psf,
-                _precision(first.dtype),
+                precision(first.dtype),
                 channel_axis=-1 if pages[0].colours > 1 else None,
                 n_threads=settings.threads,
                 backend=settings.backend,
@@ -68,8 +66,8 @@ class Restorer:
             for page in pages:
                 if page.pixels.dtype.kind == "u":
                     continue  # light that is never negative, and never too much
-                visible = _visible(page)
-                light = fill_hidden(_decode(page, gamma)[0], visible)
+                visible = visible_part(page)
+                light = fill_hidden(decode(page, gamma)[0], visible)
                 if visible is not None:
                     visible = np.broadcast_to(
                         visible.reshape(visible.shape + (1,) * (light.ndim - 2)), light.shape
@@ -81,10 +79,10 @@ class Restorer:
         gamma = picture.gamma if self.settings.gamma is None else self.settings.gamma
         done = []
         for page in picture.pages:
-            light, encoding = _decode(page, gamma)
-            visible = _visible(page)
+            light, encoding = decode(page, gamma)
+            visible = visible_part(page)
             light = self._solve(fill_hidden(light, visible), visible, page.colours > 1, callback)
-            done.append(replace(page, pixels=_encode(page, light, encoding)))
+            done.append(replace(page, pixels=encode(page, light, encoding)))
         return replace(picture, pages=done)
 
     def volume(self, picture: Picture, callback: Callable[[Iteration], Any] | None = None) -> Picture:
@@ -94,8 +92,8 @@ class Restorer:
         done: list[Page] = list(picture.pages)
         for indices in order:
             pages = [picture.pages[i] for i in indices]
-            decoded = [_decode(page, gamma) for page in pages]
-            masks = [_visible(page) for page in pages]
+            decoded = [decode(page, gamma) for page in pages]
+            masks = [visible_part(page) for page in pages]
             visible = None
             if any(mask is not None for mask in masks):
                 visible = np.stack(
@@ -109,7 +107,7 @@ class Restorer:
             )
             light = self._solve(light, visible, pages[0].colours > 1, callback)
             for i, page, (_, encoding), plane in zip(indices, pages, decoded, light, strict=True):
-                done[i] = replace(page, pixels=_encode(page, plane, encoding))
+                done[i] = replace(page, pixels=encode(page, plane, encoding))
         return replace(picture, pages=done)
 
     def _solve(
@@ -163,110 +161,3 @@ def volume_order(picture: Picture) -> list[list[int]]:
         raise ValueError(f"expected one stack axis, or one named Z, got axes {axes!r} of lengths {shape}")
     indices = np.moveaxis(np.arange(len(picture.pages)).reshape(shape), depth, -1)
     return [list(map(int, row)) for row in indices.reshape(-1, shape[depth])]
-
-
-@dataclass(frozen=True)
-class _Encoding:
-    """How `_decode` got from the file's values to light."""
-
-    gamma: str | float
-    scale: float
-
-
-def _precision(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """What holds the file's numbers: float32 up to 24 bits."""
-    wide = dtype.itemsize >= 8 or (dtype.kind in "iu" and dtype.itemsize >= 4)
-    return np.dtype(np.float64 if wide else np.float32)
-
-
-def _decode(page: Page, gamma: str | float) -> tuple[Floats, _Encoding]:
-    """Colour as straight (not premultiplied) light. Values of a gamma-encoded integer page become 0..1."""
-    colour, alpha = split_alpha(page)
-    dtype = colour.dtype
-    values: Floats = colour.astype(_precision(dtype))
-    top = float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
-    if page.inverted:
-        values = top - values
-    if page.associated and alpha is not None:
-        share = _share(alpha, values)
-        values = np.where(share > 0, values / np.where(share > 0, share, 1), values).astype(values.dtype)
-    encoding = _Encoding(gamma, 1.0 if gamma == 1.0 else top)
-    if gamma != 1.0:
-        values = transfer.decode(values / values.dtype.type(top), gamma)
-    return values, encoding
-
-
-def _encode(page: Page, light: Floats, encoding: _Encoding) -> Pixels:
-    """The page's pixels with this colour: rounded and cut to the dtype's range, here and nowhere before."""
-    original, alpha = split_alpha(page)
-    dtype = original.dtype
-    top = float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
-    values = light
-    if encoding.gamma != 1.0:
-        values = transfer.encode(light, encoding.gamma) * light.dtype.type(encoding.scale)
-    if page.associated and alpha is not None:
-        values = values * _share(alpha, values)
-    if page.inverted:
-        values = top - values
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        if dtype.itemsize >= 4:  # float32 cannot hold the largest value: rounding up would overflow
-            values = values.astype(np.float64)
-        result = np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
-    else:
-        limit = np.finfo(dtype).max
-        result = np.clip(values, -limit, limit).astype(dtype)
-    if alpha is not None:
-        hidden = alpha == 0
-        result[hidden] = original[hidden]
-    return join(page, result)
-
-
-def _share(alpha: Pixels, like: Floats) -> Floats:
-    """Alpha as 0..1 that multiplies colour."""
-    top = float(np.iinfo(alpha.dtype).max) if alpha.dtype.kind in "iu" else 1.0
-    share = alpha.astype(like.dtype) / like.dtype.type(top)
-    return share[..., None] if like.ndim > alpha.ndim else share
-
-
-def _visible(page: Page) -> Floats | None:
-    """1 where the page has a colour at all, 0 where it is wholly transparent; None if that is nowhere.
-
-    A half-transparent pixel's colour is as good as any: the picture was blurred, and cut out afterwards.
-    """
-    _, alpha = split_alpha(page)
-    if alpha is None or (alpha > 0).all() or not (alpha > 0).any():
-        return None
-    return (alpha > 0).astype(np.float32)
-
-
-def fill_hidden(light: Floats, visible: Floats | None) -> Floats:
-    """Replace what is wholly transparent by a smooth continuation of what is not.
-
-    The colour stored under alpha 0 is arbitrary, and must not be smeared into the picture. Averages over
-    ever larger squares, weighted by opacity, are taken until every square has some light (Gortler et al.
-    1996, pull-push, doi:10.1145/237170.237200).
-    """
-    if visible is None or not (visible <= 0).any():
-        return light
-    weight = visible if light.ndim == visible.ndim else visible[..., None]
-    filled = _pull_push(light * weight, np.broadcast_to(weight, light.shape).astype(light.dtype))
-    return np.where(weight > 0, light, filled).astype(light.dtype)
-
-
-def _pull_push(total: Floats, weight: Floats) -> Floats:
-    average: Floats = total / np.where(weight > 0, weight, 1)
-    if (weight > 0).all() or max(total.shape[:2]) == 1:
-        return average
-    coarse = _pull_push(_halve(total), _halve(weight))
-    rows, columns = total.shape[:2]
-    fine = coarse.repeat(2, axis=0)[:rows].repeat(2, axis=1)[:, :columns]
-    return np.where(weight > 0, average, fine)
-
-
-def _halve(array: Floats) -> Floats:
-    """Sums over squares of two by two."""
-    odd = [(0, array.shape[0] % 2), (0, array.shape[1] % 2)] + [(0, 0)] * (array.ndim - 2)
-    array = np.pad(array, odd)
-    rows = array[0::2] + array[1::2]
-    return rows[:, 0::2] + rows[:, 1::2]

@@ -7,22 +7,43 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Share of pixels in the topmost hundredth of the range, and their number over that of the next hundredths, from which on
+# Clipping covers so many pixels at least, and no larger share of the frame: a page of white paper is not clipped.
+_FEWEST = 12
+_LARGEST_SHARE = 0.3
+# Share of pixels in the topmost hundredth of a channel's range, and their number over that of the next hundredths, from which on
 # they count as clipped.
 _SHARE = 5e-4
 _SPIKE = 4.0
 
 
-def clipped(image: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where an image in [0, 1] stands at its upper limit; nowhere if its histogram shows no spike there."""
-    top = float(image.max())
-    level = top - 0.01
-    high = image >= level
-    share = float(high.mean())
-    below = float(((image >= top - 0.05) & ~high).mean()) / 4
-    if share < _SHARE or share < _SPIKE * below:
-        return np.zeros(image.shape, bool)
-    return np.asarray(high)
+def clipped(channels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where a channel of (channels, h, w) stands at its upper limit, (h, w); nowhere if that is no clipping.
+
+    Two signs of it: patches of equal pixels at the largest value; and, where what was clipped was compressed or resized afterwards,
+    a spike at the upper end of the histogram.
+    """
+    result = np.zeros(channels.shape[1:], bool)
+    for channel in channels:
+        top = channel.max()
+        for mask, count in (_plateau(channel == top), _spike(channel, float(top))):
+            if _FEWEST <= count <= _LARGEST_SHARE * mask.size:
+                result |= mask
+    return result
+
+
+def _plateau(top: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int]:
+    """The pixels at the largest value, and how many of them have four neighbours like themselves."""
+    inner = top[1:-1, 1:-1] & top[:-2, 1:-1] & top[2:, 1:-1] & top[1:-1, :-2] & top[1:-1, 2:]
+    return top, int(inner.sum())
+
+
+def _spike(channel: NDArray[Any], top: float) -> tuple[NDArray[np.bool_], int]:
+    """The pixels in the topmost hundredth of the range, and their number; 0 if the histogram has no spike there."""
+    span = top - float(channel.min())
+    high = channel >= top - 0.01 * span
+    count = int(high.sum())
+    below = (int((channel >= top - 0.05 * span).sum()) - count) / 4
+    return high, count if count >= max(_SHARE * channel.size, _SPIKE * below) else 0
 
 
 def widened(mask: NDArray[np.bool_], reach: tuple[int, int]) -> NDArray[np.bool_]:

@@ -43,13 +43,13 @@ def count_steps(strength: float, last: float, ratio: float = 2.0) -> FloatArray:
     return np.stack([gammas, strength / gammas], axis=1).astype(np.float32)
 
 
-def hyper_laplacian_steps(weight: float, exponent: float) -> FloatArray:
+def hyper_laplacian_steps(weight: float, exponent: float, count: int = 6) -> FloatArray:
     """(gamma, unit of the table) of each step for weight / 2 |k * x - y|^2 + sum |grad x|^exponent.
 
-    Source: Krishnan and Fergus 2009, "Fast image deconvolution using hyper-Laplacian priors", NIPS 22: beta from 1 to 256 by
-    factors of 2^1.5.
+    Source: Krishnan and Fergus 2009, "Fast image deconvolution using hyper-Laplacian priors", NIPS 22: beta from 1 towards 256 by
+    factors of 2^1.5; by larger ones if there are to be fewer.
     """
-    betas = 2.0 ** np.arange(0.0, 8.01, 1.5)
+    betas = 2.0 ** np.linspace(0.0, 7.5, count)
     return np.stack([betas / weight, betas ** (-1 / (2 - exponent))], axis=1).astype(np.float32)
 
 

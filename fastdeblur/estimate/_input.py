@@ -1,4 +1,4 @@
-"""What the estimators read of an image: one plane of a known scale, and which of its pixels are clipped."""
+"""What the estimators read of an image: one plane of a known scale, and how much each of its pixels counts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ import numpy.typing as npt
 
 from fastdeblur._checks import Layout, as_real_array, require_finite
 from fastdeblur.errors import InvalidArgument
+from fastdeblur.estimate._exposure import clipped
 from fastdeblur.estimate._periodogram import FloatArray
 
-# A plateau at the largest value is taken for clipping if it has so many pixels, and no larger share of the frame:
-# a page of white paper is not.
-_LEAST_CLIPPED = 12
-_LARGEST_CLIPPED_SHARE = 0.3
 _SOFT_EDGE = 3  # pixels over which weights fall to 0 at a clipped region
 
 
@@ -54,18 +51,6 @@ def as_plane(image: Any, channel_axis: Any, least: int) -> Plane | None:
         return None
     pixels = (mean / scale).astype(np.float32)
     return Plane(pixels, _weights(channels), scale)
-
-
-def clipped(channels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Where a channel sits, with its four neighbours, at its largest value, (h, w); nowhere if that is no clipping."""
-    result = np.zeros(channels.shape[1:], bool)
-    for channel in channels:
-        top = channel == channel.max()
-        inner = top[1:-1, 1:-1] & top[:-2, 1:-1] & top[2:, 1:-1] & top[1:-1, :-2] & top[1:-1, 2:]
-        count = int(inner.sum())
-        if _LEAST_CLIPPED <= count <= _LARGEST_CLIPPED_SHARE * top.size:
-            result |= top
-    return result
 
 
 def _weights(channels: npt.NDArray[Any]) -> FloatArray | None:

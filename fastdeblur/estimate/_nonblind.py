@@ -19,7 +19,7 @@ from fastdeblur.estimate._gradient_prior import (
 # Of the prior's weight against the noise's variance, in units of the image's range: 2000 at 1 % of noise, as in the paper.
 _PRIOR = 0.2
 _LARGEST, _SMALLEST = 2e5, 20.0
-_FILLINGS = 6
+_FILLINGS = 12  # with half of them a lamp leaves a third more around itself
 _PACE = 1.9  # of a filling's step: below 2, where it would cease to converge
 
 
@@ -31,6 +31,7 @@ def hyper_laplacian(
     exponent: float = 2 / 3,
     weights: NDArray[Any] | None = None,
     saturated: NDArray[np.bool_] | None = None,
+    num_steps: int = 6,
     native: bool = True,
     n_threads: int = 0,
 ) -> FloatArray:
@@ -43,9 +44,10 @@ def hyper_laplacian(
     noise_sigma : standard deviation of the noise, which sets lambda = 0.2 / noise_sigma^2 within [20, 2e5]
     exponent : in (0, 1)
     weights : (h, w) in [0, 1], optional; 0 leaves a pixel out (clipped, dead), whatever finite value it has. Left-out pixels are
-        filled from the blurred estimate and the estimate made again, six times: enough for spots as small as the kernel.
+        filled from the blurred estimate and the estimate made again, twelve times: enough for spots as small as the kernel.
     saturated : (h, w) bool, optional; where the light was at least what the image says: filled likewise, but never darker, which is
         slower; nothing is invented where ``weights`` would leave a hole larger than the kernel
+    num_steps : of the splitting, >= 2; four lose a few hundredths of what six gain on photos
 
     Returns
     -------
@@ -56,9 +58,9 @@ def hyper_laplacian(
     height, width = image.shape
     kernel = np.ascontiguousarray(psf, np.float32)
     weight = float(np.clip(_PRIOR / max(noise_sigma, 1e-6) ** 2, _SMALLEST, _LARGEST))
-    steps, table = hyper_laplacian_steps(weight, exponent), shrink_table(exponent)
+    steps, table = hyper_laplacian_steps(weight, exponent, num_steps), shrink_table(exponent)
     if weights is not None:
-        image = _bridged(image, weights, kernel.shape)
+        image = bridged(image, weights, kernel.shape)
     data = on_grid(image, kernel.shape)
     x = half_quadratic(data, data, kernel, steps, table, native=native, n_threads=n_threads)
     patient = weights is not None and bool((weights < 1).any())
@@ -79,7 +81,7 @@ def hyper_laplacian(
     return x[:height, :width]
 
 
-def _bridged(image: NDArray[Any], weights: NDArray[Any], reach: tuple[int, ...]) -> FloatArray:
+def bridged(image: NDArray[Any], weights: NDArray[Any], reach: tuple[int, ...]) -> FloatArray:
     """The image, and by the share of trust that a pixel lacks the mean of trusted pixels within about a kernel's size."""
     kept = on_grid(weights * image, reach)
     trust = on_grid(weights, reach)

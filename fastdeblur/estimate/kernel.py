@@ -181,7 +181,7 @@ class _Search:
 
     def __init__(self, image: FloatArray, callback: Callback | None, native: bool, threads: int):
         self._image = image
-        self._clipped = clipped(image)
+        self._clipped = clipped(image[np.newaxis])
         self._callback = callback
         self._native = native
         self._threads = threads

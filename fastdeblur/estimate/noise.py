@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastdeblur._checks import names_memory_errors
-from fastdeblur.estimate._input import as_channels, clipped
+from fastdeblur.estimate._exposure import clipped
+from fastdeblur.estimate._input import as_channels
 from fastdeblur.estimate._periodogram import Float64Array
 
 _SIDE = 7  # of a patch

@@ -1,0 +1,92 @@
+"""Pictures whose blur nobody knows: found, undone, and told about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import fastdeblur
+from fastdeblur import Deblurred
+from fastdeblur.cli.images import Picture, split_alpha
+from fastdeblur.cli.light import decode, encode, fill_hidden, visible_part
+from fastdeblur.photo import check_photo
+
+
+@dataclass(frozen=True)
+class Search:
+    """What the command line asks for where no PSF is given."""
+
+    kind: str
+    quality: str
+    threads: int
+    gamma: str | float | None  # None: the picture's own
+
+
+class Finder:
+    """Deblurs pages, each by what it shows itself."""
+
+    def __init__(self, search: Search):
+        self.search = search
+        self.found: list[Deblurred] = []  # of the last picture's pages
+
+    def check(self, picture: Picture, *, volume: bool = False) -> None:
+        """Raise what `pages` would for pixels that cannot be worked on, without working on them: InvalidArgument."""
+        for page in picture.pages:
+            colour, _ = split_alpha(page)
+            check_photo(colour, -1 if page.colours > 1 else None)
+
+    def pages(self, picture: Picture, callback: Any = None) -> Picture:
+        """A picture with each page deblurred by itself; the very same pages where there was nothing to undo."""
+        search = self.search
+        gamma = picture.gamma if search.gamma is None else search.gamma
+        self.found = []
+        done = []
+        for page in picture.pages:
+            light, encoding = decode(page, gamma)
+            found = fastdeblur.deblur(
+                fill_hidden(light, visible_part(page)),
+                kind=search.kind,
+                quality=search.quality,
+                gamma="none",
+                channel_axis=-1 if page.colours > 1 else None,
+                full=True,
+                callback=callback,
+                n_threads=search.threads,
+            )
+            self.found.append(found)
+            undone = found.method != "none"
+            done.append(replace(page, pixels=encode(page, found.image, encoding)) if undone else page)
+        return replace(picture, pages=done)
+
+    @property
+    def undone(self) -> bool:
+        """Whether the last picture is another one now."""
+        return any(found.method != "none" for found in self.found)
+
+    def told(self) -> list[str]:
+        """A line for each of the last picture's pages: what was found, and what came of it."""
+        lines = [_told(found) for found in self.found]
+        return lines if len(lines) == 1 else [f"page {i}: {line}" for i, line in enumerate(lines, 1)]
+
+
+_NAMES = {"motion": "motion", "defocus": "out of focus", "gaussian": "Gaussian blur", "shake": "camera shake"}
+_UNITS = {"length": "px", "angle": "°", "radius": "px", "sigma_major": "px", "sigma_minor": "px"}
+
+
+def _told(found: Deblurred) -> str:
+    if found.kind == "sharp" and found.varies:
+        return f"sharp in most parts (confidence {found.confidence:.2f}), blurred in others, nothing undone"
+    if found.kind == "sharp":
+        return f"sharp (confidence {found.confidence:.2f}), nothing to undo"
+    if found.kind == "unknown":
+        return "no blur found that could be trusted, nothing undone"
+    parts = [_NAMES[found.kind]]
+    for name, value in found.parameters.items():
+        unit = _UNITS[name]
+        parts.append(f"{name.replace('_', ' ')} {value:.1f}{'' if unit == '°' else ' '}{unit}")
+    if not found.parameters:
+        parts.append(f"kernel {found.psf.shape[0]}x{found.psf.shape[1]}")
+    parts.append(f"confidence {found.confidence:.2f}")
+    if found.varies:
+        parts.append("not the same all over the frame")
+    return f"{', '.join(parts)}; undone by {found.method}"
