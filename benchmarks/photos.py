@@ -87,12 +87,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=FOLDER / "photos.json")
     parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--resume", action="store_true", help="go on with OUT, begun by this very commit")
     arguments = parser.parse_args()
     if "FASTDEBLUR_DATA" not in os.environ:
         print("FASTDEBLUR_DATA: expected the folder of test data, not set", file=sys.stderr)
         return 2
     noise = disturbance()
-    rows: list[dict[str, Any]] = load(arguments.out)["cases"] if arguments.out.exists() else []
+    rows: list[dict[str, Any]] = []
+    if arguments.resume:
+        begun_before = load(arguments.out)
+        if begun_before["commit"] != commit():
+            print(f"--resume: {arguments.out} is of another commit", file=sys.stderr)
+            return 2
+        rows = begun_before["cases"]
     done = {(row["part"], row["photo"]) for row in rows}
     begun = time.perf_counter()
     for part, name, make in cases(Path(os.environ["FASTDEBLUR_DATA"])):

@@ -45,7 +45,7 @@ def as_real_array(value: Any, name: str) -> NDArray[Any]:
     """The argument as a native-endian NumPy array of a real dtype, without a copy where none is needed."""
     if isinstance(value, np.ma.MaskedArray):
         raise InvalidArgument(
-            f"{name}: a masked array's mask would be lost; pass the data and mark missing pixels by weights=0"
+            f"{name}: a masked array's mask would be lost; pass its data, missing pixels filled or, with weights, weighed 0"
         )
     if hasattr(value, "__cuda_array_interface__"):
         raise InvalidArgument(

@@ -347,3 +347,48 @@ def test_help_says_what_happens_without_a_psf():
 
 def test_every_kind_has_a_name():
     assert set(unknown._NAMES) == {"motion", "defocus", "gaussian", "shake"}
+
+
+def test_the_bar_counts_a_colour_photos_pages_not_its_channels(monkeypatch):
+    from rich.console import Console
+
+    from fastdeblur.cli import progress
+
+    monkeypatch.setattr(
+        progress, "Console", lambda stderr: Console(file=StringIO(), force_terminal=True, width=80)
+    )
+    state = estimate.KernelProgress(10, 10, 3, 3, (9, 9), lambda: None)
+    with progress.Bar(files=1, quiet=False) as bar:
+        bar.begin("a.tif", runs=2)
+        shown = []
+        for _ in range(2):
+            bar.callback(searching=True)(state)
+            shown.append(bar._progress.tasks[0].completed)
+            bar.page()
+            shown.append(bar._progress.tasks[0].completed)
+    assert shown == pytest.approx([0.45, 0.5, 0.95, 1.0])
+
+
+def test_a_thumbnail_page_stays_as_it_is(place, answers):
+    pixels = np.random.default_rng(1).integers(40, 200, (70, 80), dtype=np.uint8)
+    with tifffile.TiffWriter("two.tif") as file:
+        file.write(pixels, photometric="minisblack")
+        file.write(pixels[:20, :24], photometric="minisblack", subfiletype=1)
+    answers({"kind": "motion"})
+    result = deblur("two.tif", "-o", "out.tif")
+    assert result.exit_code == 0, result.output
+    assert "page 2: smaller than 64 x 64 pixels, left as it was" in result.stdout
+    np.testing.assert_array_equal(tifffile.imread("out.tif", key=1), pixels[:20, :24])
+    assert (tifffile.imread("out.tif", key=0) != pixels).any()
+
+
+def test_what_alpha_makes_too_large_is_found_before_any_work(place, answers):
+    pixels = np.full((70, 80, 4), 0.5, np.float32)
+    pixels[:5, :, 3] = 1e-35
+    tifffile.imwrite("thin.tif", pixels, photometric="rgb", extrasamples=["assocalpha"])
+    asked = answers({"kind": "motion"})
+    result = deblur("photo.png", "thin.tif", "-o", "out/")
+    assert result.exit_code == 2
+    assert "thin.tif: image: expected values within" in result.stderr
+    assert not asked
+    assert not os.path.exists("out")

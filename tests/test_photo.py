@@ -517,7 +517,7 @@ BAD = [
     ("quality", "good", "one of 'best', 'fast', got 'good'"),
     ("quality", 1, "one of .*got 1"),
     ("gamma", "linear", "one of 'auto', 'srgb', 'none', got 'linear'"),
-    ("gamma", 0, "expected a number > 0, got 0"),
+    ("gamma", 0, "expected a number from 0.1 to 10, got 0"),
     ("gamma", -2.2, "expected a finite number >= 0, got -2.2"),
     ("gamma", np.nan, "expected a finite number >= 0, got nan"),
     ("gamma", None, "expected a finite number >= 0, got None"),
@@ -564,3 +564,31 @@ def test_the_name_is_lazy_and_listed():
     assert {"deblur", "Deblurred"} <= set(fastdeblur.__all__)
     assert {"deblur", "Deblurred"} <= set(dir(fastdeblur))
     assert fastdeblur.deblur is fastdeblur.photo.deblur
+
+
+@pytest.mark.parametrize("top", [50_000.0, 65_000.0])
+def test_float16_stays_finite(top):
+    light = scene("coins")
+    photo = (light / light.max() * top).astype(np.float16)
+    sharp = fastdeblur.deblur(photo, psf.defocus(3))
+    assert sharp.dtype == np.float16
+    assert np.isfinite(sharp).all()
+
+
+def test_results_compare_by_identity():
+    first, second = (fastdeblur.deblur(np.zeros((64, 64)), full=True) for _ in range(2))
+    assert first != second
+    assert len({first, second, first}) == 2
+
+
+@pytest.mark.parametrize("gamma", [0.05, 1e300, 0, -1])
+def test_gammas_out_of_range_are_refused(gamma):
+    with pytest.raises(InvalidArgument, match="gamma: expected"):
+        fastdeblur.deblur(np.zeros((64, 64)), gamma=gamma)
+
+
+def test_white_is_one_for_floats_in_srgb():
+    dark = 0.3 * scene("coins")
+    as_float = fastdeblur.deblur(dark, psf.defocus(2), gamma="srgb")
+    as_bytes = fastdeblur.deblur(np.rint(255 * dark).astype(np.uint8), psf.defocus(2))
+    assert np.abs(np.clip(as_float, 0, None) - as_bytes / 255).mean() < 2e-3

@@ -325,8 +325,6 @@ def _check(
             worker.check(picture, volume=volume)
         except InvalidArgument as error:
             raise UsageError(f"IN: {path}: {error}") from error
-        for text in picture.notes:
-            note(text)
         size += picture.nbytes
         if size <= _KEEP:
             kept[path] = picture
@@ -353,10 +351,10 @@ def _work(
                     raise WorkError(str(error)) from error
                 first = picture.pages[0]
                 runs = len(volume_order(picture)) if volume else len(picture.pages)
-                bar.begin(path.name, runs * first.colours)
+                bar.begin(path.name, runs if isinstance(worker, Finder) else runs * first.colours)
                 try:
                     if isinstance(worker, Finder):
-                        result = worker.pages(picture, bar.callback(searching=True))
+                        result = worker.pages(picture, bar.callback(searching=True), bar.page)
                     else:
                         result = (worker.volume if volume else worker.pages)(picture, bar.callback())
                 except FastdeblurError as error:
@@ -369,6 +367,8 @@ def _work(
                 ):
                     images.copy(path, out, overwrite)  # a JPEG must not be compressed once more for nothing
                 else:
+                    for text in picture.notes:
+                        note(text)
                     images.write(result, out, overwrite)
                 bar.end()
                 lines.append(f"{path} -> {out}  {_describe(picture)}  {time.perf_counter() - start:.2f} s")

@@ -75,6 +75,12 @@ class Bar:
             state=f"kernel {height}x{width}, scale {state.scale}/{state.scales}",
         )
 
+    def page(self) -> None:
+        """A page is done, searched or not."""
+        self._run += 1
+        self._last = max(self._last, min(self._run / self._runs, 1.0))
+        self._progress.update(self._task, completed=self._done + self._last)
+
     def end(self) -> None:
         """A file is done."""
         self._done += 1

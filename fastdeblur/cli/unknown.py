@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 import fastdeblur
 from fastdeblur import Deblurred
-from fastdeblur.cli.images import Picture, split_alpha
+from fastdeblur.cli.images import Page, Picture, split_alpha
 from fastdeblur.cli.light import decode, encode, fill_hidden, visible_part
-from fastdeblur.photo import check_photo
+from fastdeblur.errors import InvalidArgument
+from fastdeblur.photo import LEAST, check_photo
 
 
 @dataclass(frozen=True)
@@ -27,22 +31,44 @@ class Finder:
 
     def __init__(self, search: Search):
         self.search = search
-        self.found: list[Deblurred] = []  # of the last picture's pages
+        self.found: list[Deblurred | None] = []  # of the last picture's pages; None: too small
 
     def check(self, picture: Picture, *, volume: bool = False) -> None:
         """Raise what `pages` would for pixels that cannot be worked on, without working on them: InvalidArgument."""
-        for page in picture.pages:
+        every = all(map(_is_small, picture.pages))
+        for number, page in enumerate(picture.pages, 1):
+            if _is_small(page) and not every:
+                continue
             colour, _ = split_alpha(page)
-            check_photo(colour, -1 if page.colours > 1 else None)
+            if page.pixels.dtype.kind == "f":  # what alpha and gamma make of it counts
+                with np.errstate(over="ignore"):
+                    colour = fill_hidden(decode(page, self._gamma(picture))[0], visible_part(page))
+            try:
+                check_photo(colour, -1 if page.colours > 1 else None)
+            except InvalidArgument as error:
+                place = f"page {number}: " if len(picture.pages) > 1 else ""
+                raise InvalidArgument(f"{place}{error}") from None
 
-    def pages(self, picture: Picture, callback: Any = None) -> Picture:
-        """A picture with each page deblurred by itself; the very same pages where there was nothing to undo."""
+    def _gamma(self, picture: Picture) -> str | float:
+        return picture.gamma if self.search.gamma is None else self.search.gamma
+
+    def pages(
+        self, picture: Picture, callback: Any = None, page_done: Callable[[], None] | None = None
+    ) -> Picture:
+        """A picture with each page deblurred by itself; the very same pages where there was nothing to undo.
+
+        Of several pages, those in which no blur could be found for their size, such as thumbnails, stay as they are.
+        """
         search = self.search
-        gamma = picture.gamma if search.gamma is None else search.gamma
         self.found = []
         done = []
+        several = not all(map(_is_small, picture.pages))
         for page in picture.pages:
-            light, encoding = decode(page, gamma)
+            if several and _is_small(page):
+                self.found.append(None)
+                done.append(page)
+                continue
+            light, encoding = decode(page, self._gamma(picture))
             found = fastdeblur.deblur(
                 fill_hidden(light, visible_part(page)),
                 kind=search.kind,
@@ -54,6 +80,8 @@ class Finder:
                 n_threads=search.threads,
             )
             self.found.append(found)
+            if page_done is not None:
+                page_done()
             undone = found.method != "none"
             done.append(replace(page, pixels=encode(page, found.image, encoding)) if undone else page)
         return replace(picture, pages=done)
@@ -61,7 +89,7 @@ class Finder:
     @property
     def undone(self) -> bool:
         """Whether the last picture is another one now."""
-        return any(found.method != "none" for found in self.found)
+        return any(found is not None and found.method != "none" for found in self.found)
 
     def told(self) -> list[str]:
         """A line for each of the last picture's pages: what was found, and what came of it."""
@@ -73,7 +101,13 @@ _NAMES = {"motion": "motion", "defocus": "out of focus", "gaussian": "Gaussian b
 _UNITS = {"length": "px", "angle": "°", "radius": "px", "sigma_major": "px", "sigma_minor": "px"}
 
 
-def _told(found: Deblurred) -> str:
+def _is_small(page: Page) -> bool:
+    return bool(min(page.pixels.shape[:2]) < LEAST)
+
+
+def _told(found: Deblurred | None) -> str:
+    if found is None:
+        return f"smaller than {LEAST} x {LEAST} pixels, left as it was"
     if found.kind == "sharp" and found.varies:
         return f"sharp in most parts (confidence {found.confidence:.2f}), blurred in others, nothing undone"
     if found.kind == "sharp":

@@ -29,7 +29,7 @@ _BLOCK, _CURVED, _LEAST_CURVED = 8, 6.0, 0.01
 _LARGEST_SEARCH = {"best": 1 << 20, "fast": 1 << 18}  # pixels in which a camera shake's kernel is looked for
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Blur:
     """The blur of a photo; a PSF of one pixel is none."""
 

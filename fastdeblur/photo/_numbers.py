@@ -14,9 +14,10 @@ from fastdeblur.errors import InvalidArgument
 
 FloatArray = NDArray[np.float32]
 
-# Of all values, up to the one that counts as bright: lamps and hot pixels do not set the exposure.
+# Of all values, up to the one that counts as bright: lamps do not set the exposure.
 _BRIGHT = 0.999
 _LOOKED_AT = 1 << 20  # values
+_GAMMAS = (0.1, 10)
 
 
 def as_channels(array: NDArray[Any], channel_axis: Any) -> NDArray[Any]:
@@ -40,8 +41,8 @@ def as_law(gamma: Any, dtype: np.dtype[Any]) -> str | float:
         encoded = gamma == "srgb" or (gamma == "auto" and dtype in (np.uint8, np.uint16))
         return "srgb" if encoded else 1.0
     exponent = as_number(gamma, "gamma")
-    if exponent == 0:
-        raise InvalidArgument(f"gamma: expected a number > 0, got {gamma!r}")
+    if not _GAMMAS[0] <= exponent <= _GAMMAS[1]:
+        raise InvalidArgument(f"gamma: expected a number from {_GAMMAS[0]} to {_GAMMAS[1]}, got {gamma!r}")
     return exponent
 
 
@@ -55,11 +56,14 @@ class Numbers:
 
     @classmethod
     def of(cls, channels: NDArray[Any], law: str | float) -> Numbers:
-        """The unit is an integer's largest value, else the largest there is; light is about 1 where the photo is bright."""
+        """The unit is an integer's largest value, else the largest there is, in sRGB at least 1; light is about 1 where the
+        photo is bright.
+        """
         if channels.dtype in (np.uint8, np.uint16):
             unit = float(np.iinfo(channels.dtype).max)
         else:
             unit = float(max(np.max(channels), -float(np.min(channels)))) or 1.0
+            unit = max(unit, 1.0) if law == "srgb" else unit  # no power law: what is white matters
         some = channels.reshape(-1)[:: max(1, channels.size // _LOOKED_AT)]
         light = _light.decode(np.abs(np.asarray(some / unit, np.float32)), law)
         return cls(law, unit, float(np.quantile(light, _BRIGHT)) or 1.0)
@@ -70,7 +74,7 @@ class Numbers:
         return np.asarray(_light.decode(values, self.law) / np.float32(self.exposure), np.float32)
 
     def back(self, light: FloatArray, dtype: np.dtype[Any]) -> NDArray[Any]:
-        """The photo's own numbers; integers are rounded and cut to their range."""
+        """The photo's own numbers, cut to their range; integers are rounded."""
         encoded = _light.encode(light * np.float32(self.exposure), self.law)
         values = np.asarray(encoded, np.float64) * self.unit
         if dtype.kind in "iu":
@@ -78,4 +82,5 @@ class Numbers:
             # 2^63 - 1 is no double: cut below it, or it wraps around.
             most = np.nextafter(float(limits.max), 0) if dtype.itemsize == 8 else float(limits.max)
             return np.clip(np.rint(values), float(limits.min), most).astype(dtype)
-        return values.astype(dtype)
+        most = float(np.finfo(dtype).max)
+        return np.clip(values, -most, most).astype(dtype)

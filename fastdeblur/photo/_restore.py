@@ -34,7 +34,7 @@ _NEAR_CLIPPED, _WITH_CLIPPED = 0.02, 0.01
 _SPLITTING = {"best": 6, "fast": 4}  # steps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Restored:
     """light : (channels, H, W); noise : that the prior was weighed against, mean over the channels; share : (H, W) in [0, 1], of
     the restored light in each pixel, whose rest is the photo as it was.

@@ -29,11 +29,11 @@ QUALITIES = ("best", "fast")
 
 Callback = Callable[[estimate.KernelProgress], Any]
 
-_LEAST = 64  # pixels on an axis in which a blur can be found
+LEAST = 64  # pixels on an axis in which a blur can be found
 _LEAST_FOR_NOISE = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Deblurred:
     """What `deblur` made of a photo, and from what."""
 
@@ -48,7 +48,7 @@ class Deblurred:
     confidence: float
     """In [0, 1], that the PSF is right; 1 for a given one, 0 for "unknown"."""
     confidence_map: FloatArray
-    """(H, W) in [0, 1]: where the frame bears the PSF out; 0 on clipped pixels, and where the photo was left as it was."""
+    """(H, W) in [0, 1]: where the frame bears the answer out; 0 on clipped pixels, and where a blurred photo was left as it was."""
     varies: bool
     """Whether parts of the frame are blurred otherwise than the whole, and no PSF is right for all; looked at with kind="auto"."""
     noise: float
@@ -56,7 +56,9 @@ class Deblurred:
     method: str
     """ "hyper-laplacian" or "none"."""
     assumed_noise: float
-    """What the prior was weighed against, >= noise: also for what the PSF gets wrong; 0 for "none"."""
+    """What the prior was weighed against, >= noise: also for what the PSF gets wrong; 0 for "none". Around clipped pixels it was
+    more.
+    """
 
 
 @overload
@@ -119,12 +121,12 @@ def deblur(
         Without meaning, and refused, where ``psf`` says it.
     quality : "best" or "fast"
         Least squares with a hyper-Laplacian prior on gradients, weighed against the measured noise. "fast" looks for a camera
-        shake's kernel in a quarter of the pixels and not twice, and solves in four steps instead of six.
+        shake's kernel in a quarter of a megapixel instead of one and not twice, and solves in four steps instead of six.
     gamma : "auto", "srgb", "none" or a number > 0
-        How values stand for light, which is what gets blurred. "auto": sRGB for uint8 and uint16, linear for all else; a number is
-        the exponent of a power law.
+        How values stand for light, which is what gets blurred. "auto": sRGB for uint8 and uint16, linear for all else; a number
+        from 0.1 to 10 is the exponent of a power law. White is an integer's largest value, and 1 for floats in sRGB.
     channel_axis : int, optional
-        Axis of the channels, None for none. They share one blur.
+        Axis of the channels, None for none. They share one blur; alpha is none of them: pass ``rgba[..., :3]``.
     full : bool
         Whether to return a `Deblurred` instead of the image alone.
     callback : callable, optional
@@ -202,9 +204,9 @@ def check_photo(
     """The photo as an array, and as (channels, H, W), where `deblur` takes it; `small`: also where no blur could be found in it."""
     array = as_real_array(image, "image")
     channels = as_channels(array, channel_axis)
-    if not small and min(channels.shape[1:]) < _LEAST:
+    if not small and min(channels.shape[1:]) < LEAST:
         raise InvalidArgument(
-            f"image: expected at least {_LEAST} x {_LEAST} pixels to find the blur in, got shape {array.shape}"
+            f"image: expected at least {LEAST} x {LEAST} pixels to find the blur in, got shape {array.shape}"
         )
     require_finite(array, "image", limit=1e30)
     return array, channels
