@@ -126,6 +126,11 @@ def window(size: int) -> tuple[float, float]:
     return -(size // 2) - 0.5, size - size // 2 - 0.5
 
 
+def corner(shape: tuple[int, ...]) -> float:
+    """The distance in pixels from the origin to the farthest corner of a frame's last two axes, mirrored around it."""
+    return math.hypot(shape[-2] // 2 + 0.5, shape[-1] // 2 + 0.5)
+
+
 def check_lost(
     name: str,
     values: npt.NDArray[Any],
