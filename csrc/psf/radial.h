@@ -20,7 +20,8 @@ struct MoffatTail {
   double alpha, beta;
   double operator()(double r) const {
     const double s = r / alpha;
-    return std::pow(1 + s * s, 1 - beta);
+    // Not a power of the sum, from which a small s, that of a large beta, would lose its digits.
+    return std::exp((1 - beta) * std::log1p(s * s));
   }
 };
 
