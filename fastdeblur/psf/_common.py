@@ -139,8 +139,8 @@ def check_lost(
     limit: float = MAX_LOST_MASS,
 ) -> None:
     """Refuse a frame that cuts off more than ``limit`` of any kernel."""
-    worst = int(np.argmax(lost))
-    if lost[worst] > limit:
+    worst = int(np.argmax(lost))  # NaN counts as the largest
+    if not lost[worst] <= limit:
         value = np.array2string(values[worst], separator=", ")
         raise InvalidArgument(
             f"shape: expected to cut off at most {100 * limit:g}% of the kernel, got {shape}, "

@@ -99,7 +99,7 @@ def airy(
     kernels = allocate(batch, sizes, kind)
     for e in np.unique(obstructions).tolist():
         members = np.flatnonzero(obstructions == e)
-        table = airy_table(e, corner((max(sizes),) * 2) * float(units[members].max()))
+        table = airy_table(e, corner((max(sizes),) * 2) * float(units[members].max()), core)
         for k in members.tolist():
             unit = float(units[k])
             count = wave_nodes(unit)
