@@ -134,6 +134,7 @@ def _turned(
 ) -> npt.NDArray[Any]:
     batch, columns = broadcast(**values, angle=angles)
     sigma_y, sigma_x, angles = columns
+    require_reach(np.maximum(sigma_y, sigma_x), sigma=np.maximum(sigma_y, sigma_x))
     if sizes is None:
         with np.errstate(over="ignore"):
             sizes = tuple(odd_size(TRUNCATE * s) for s in _turned_gaussian.extents(sigma_y, sigma_x, angles))

@@ -102,7 +102,8 @@ def moffat(
 def _rasterise(alpha: float, beta: float, sizes: tuple[int, ...]) -> Float64Array:
     def tail(r: Float64Array) -> Float64Array:
         # Not a power of the sum, from which a small r / alpha, that of a large beta, would lose its digits.
-        beyond: Float64Array = np.exp((1 - beta) * np.log1p((r / alpha) ** 2))
+        with np.errstate(over="ignore"):  # infinitely far: nothing is beyond
+            beyond: Float64Array = np.exp((1 - beta) * np.log1p((r / alpha) ** 2))
         return beyond
 
     return rasterise(tail, SMOOTH_NODES, sizes)
