@@ -91,6 +91,22 @@ def test_what_does_not_fit_into_memory_is_refused(call):
         call()
 
 
+@pytest.mark.parametrize(
+    ("call", "what"),
+    [
+        (
+            lambda: psf.zernike({2: 1500}, 0.5, na=0.8, pixel_size=0.1, shape=(5, 5)),
+            "coefficients: the nodes",
+        ),
+        (lambda: psf.airy(0.5, na=0.8, pixel_size=90, shape=(1, 4001)), "psf: the table"),
+    ],
+)
+def test_what_a_psf_is_computed_from_asks_for_its_memory(monkeypatch, call, what):
+    monkeypatch.setattr("fastdeblur._checks._available_memory", lambda: 1 << 28)
+    with pytest.raises(OutOfMemory, match=what):
+        call()
+
+
 def test_a_batch_names_the_psf_that_cannot_be_normalised():
     with pytest.raises(InvalidArgument, match=r"psfs\[1\]: expected a positive, finite sum, got -1"):
         psf.combine(np.ones((2, 3)), [[1.0, 1.0, 1.0], [0.0, -1.0, 0.0]], ndim=1)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastdeblur._checks import require_memory
 from fastdeblur.errors import InvalidArgument
 from fastdeblur.psf._bessel import j0_j1
 from fastdeblur.psf._common import Float64Array, parameter
@@ -99,6 +100,7 @@ def airy_table(obstruction: float, farthest: float, core: Any) -> Table:
         return zero, one
 
     count = int(farthest / _STEP) + 16
+    require_memory(64 * count, "psf: the table of the light beyond each radius")
     v: Float64Array = np.arange(count) * np.float64(_STEP)
     j0, j1 = bessel(v)
     light = j0**2 + j1**2
