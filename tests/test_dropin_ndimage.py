@@ -300,6 +300,23 @@ def test_what_does_not_fit_becomes_what_the_original_makes_of_it(output):
                 same("convolve1d", array, [1, 2, 3, 4], output=output)
 
 
+@pytest.mark.parametrize("function", [ndimage.correlate, ndimage.convolve])
+@pytest.mark.parametrize("n", [2, 3, 4, 8])
+def test_reflections_that_the_original_makes_otherwise_are_left_to_it(function, n):
+    image = np.random.default_rng(n).random((n, 5))
+    for taps, ours in ((8 * n - 1, True), (8 * n + 1, False)):
+        weights = np.ones((taps, 1))
+        answer = function.__wrapped__(image, weights)
+        assert (answer is not NotImplemented) == ours
+        if ours:
+            np.testing.assert_array_equal(answer, getattr(scipy_ndimage, function.__name__)(image, weights))
+        for mode in ("nearest", "mirror", "wrap", "constant"):
+            np.testing.assert_array_equal(
+                function.__wrapped__(image, weights, mode=mode),
+                getattr(scipy_ndimage, function.__name__)(image, weights, mode=mode),
+            )
+
+
 LARGE_WINDOWS = {
     "gaussian_filter": lambda m, x: m.gaussian_filter(x[:16, :16], 500),
     "gaussian_filter of two modes": lambda m, x: m.gaussian_filter(x[:20, :9], (3, 100), mode=("constant", "mirror"), cval=2),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from scipy.special import ndtr
 
 from fastdeblur import psf
 from fastdeblur.errors import InvalidArgument
+from fastdeblur.psf._beads import CROWD, crowded
 
 
 def bead(shape, centre, sigma):
@@ -129,3 +132,33 @@ def test_errors(rng):
         psf.from_beads(noise, (9, 9), saturation=np.nan)
     with pytest.raises(InvalidArgument, match=r"^full: expected True or False, got 1"):
         psf.from_beads(noise, (9, 9), full=1)
+
+
+@pytest.mark.parametrize("exponent", [-665, 665, 1000])
+def test_the_unit_of_light_changes_nothing(rng, exponent):
+    image, _ = scene(rng, (80, 90), (1.3, 1.9), 27, 1.0)
+    found = psf.from_beads(image, (15, 15), full=True)
+    scaled = psf.from_beads(
+        np.ldexp(image, exponent), (15, 15), full=True, saturation=np.ldexp(1e4, exponent)
+    )
+    assert np.array_equal(found.psf, scaled.psf)
+    assert np.array_equal(found.positions, scaled.positions)
+    with pytest.raises(InvalidArgument, match="saturated"):
+        psf.from_beads(np.ldexp(image, exponent), (15, 15), saturation=np.ldexp(1.0, exponent))
+
+
+def test_crowds_are_those_of_a_search_over_all_pairs(rng):
+    places, heights = rng.integers(0, 60, (300, 2)), rng.uniform(0.1, 1.0, 300)
+    halves = np.array([3, 2])
+    near = (np.abs(places[:, np.newaxis] - places) <= halves).all(axis=2)
+    near &= (heights >= CROWD * heights[:, np.newaxis]) & ~np.eye(300, dtype=bool)
+    found = crowded(places, heights, halves)
+    assert np.array_equal(found, near.any(axis=1))
+    assert 0 < found.sum() < 300
+
+
+def test_a_field_of_many_maxima_takes_no_quadratic_time(rng):
+    places, heights = rng.integers(0, 3000, (20_000, 2)), rng.uniform(0.1, 1.0, 20_000)
+    begin = time.process_time()
+    crowded(places, heights, np.array([10, 10]))
+    assert time.process_time() - begin < 5  # a search over all pairs takes five times as long

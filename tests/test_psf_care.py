@@ -181,3 +181,10 @@ def test_check_errors():
     for bad in (1.0, np.ones((1, 1, 1, 1)), np.ones((0, 2)), "psf", [[1j]]):
         with pytest.raises(InvalidArgument, match=r"^psf: expected "):
             psf.check(bad)
+
+
+@pytest.mark.parametrize("size", [5, 6, 9])
+def test_resample_keeps_the_centroid_in_a_shape_that_holds_the_light(size):
+    kernel = psf.resample([0, 0.2, 0.5, 0.3, 0], 0.5, shape=(size,))
+    assert kernel.shape == (size,)
+    assert np.allclose(centroid(kernel), 0.05, rtol=0, atol=1e-12)

@@ -169,7 +169,7 @@ def test_numbers_must_be_real_and_finite(call, name):
         (lambda: turned((1, [1, 2]), angle=[1, 2, 3]), r"sigma\[0\], sigma\[1\], angle: expected shapes that"),
         (lambda: psf.combine(), r"psfs: expected at least one PSF, got none"),
         (lambda: psf.combine(np.ones((3, 3)), np.ones(3)), r"psfs: expected one number of axes, 1 to 3, got 2, 1"),
-        (lambda: psf.combine(np.ones((3, 3)), np.zeros((3, 3))), r"psfs\[1\]: expected a positive sum, got 0"),
+        (lambda: psf.combine(np.ones((3, 3)), np.zeros((3, 3))), r"psfs\[1\]: expected a positive, finite sum, got 0"),
         (lambda: psf.combine([[1, math.nan]]), r"psfs\[0\]: expected finite values"),
         (lambda: psf.combine(np.ones((0, 3))), r"psfs\[0\]: expected at least one pixel"),
         (lambda: psf.combine(np.ones(3), ndim=2), r"psfs\[0\]: expected at least 2 axes"),

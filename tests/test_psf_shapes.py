@@ -200,3 +200,14 @@ def test_combine_adds_variances_and_takes_batches():
     assert np.allclose(batch[1], psf.combine(psf.motion([5, 9], 20)[1], psf.defocus(2)), rtol=0, atol=1e-7)
     assert psf.combine(psf.gaussian(1, ndim=3), psf.gaussian((1, 0, 0))).shape == (21, 11, 11)
     assert np.allclose(psf.combine(one), one)
+
+
+@pytest.mark.parametrize("blades", [3, 5, 7])
+def test_how_far_odd_blades_move_the_centroid(native, blades):
+    radii = np.concatenate([np.linspace(0.5, 8, 76), [12, 16, 21]])[:, np.newaxis]
+    kernels = psf.defocus(radii, blades=blades, rotation=np.arange(0, 360 / blades, 5), backend=native)
+    y, x = (np.arange(n) - n // 2 for n in kernels.shape[-2:])
+    distances = np.hypot(kernels.sum(axis=-2) @ x, kernels.sum(axis=-1) @ y)
+    assert (distances <= 0.12 / np.maximum(radii, 1)).all()  # as the documentation says
+    if blades == 3:
+        assert distances.max() > 0.11

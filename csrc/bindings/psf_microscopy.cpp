@@ -1,9 +1,8 @@
-#include <pybind11/numpy.h>
-
 #include <cmath>
-#include <stdexcept>
 
+#include "bindings/arrays.h"
 #include "bindings/psf.h"
+#include "bindings/psf_arrays.h"
 #include "psf/bessel.h"
 #include "psf/pupil.h"
 #include "psf/revolve.h"
@@ -13,22 +12,14 @@ namespace py = pybind11;
 namespace fastdeblur {
 namespace {
 
-// noconvert() at every argument: a copy of `out` would be filled and thrown away.
-using Array = py::array_t<double, py::array::c_style>;
-
-// Python has checked the values; what is left to check here is what would read or write out of bounds.
-void require(bool fits, const char* message) {
-  if (!fits) throw std::invalid_argument(message);
-}
-
-bool is_vector(const Array& array, py::ssize_t n) { return array.ndim() == 1 && array.shape(0) == n; }
+bool is_vector(const PsfArray& array, py::ssize_t n) { return array.ndim() == 1 && array.shape(0) == n; }
 
 }  // namespace
 
 void bind_psf_microscopy(py::module_& m) {
   m.def(
       "psf_bessel",
-      [](const Array& x, Array j0, Array j1) {
+      [](const PsfArray& x, PsfArray j0, PsfArray j1) {
         require(x.ndim() == 1 && is_vector(j0, x.size()) && is_vector(j1, x.size()),
                 "j0, j1: expected the shape (n,) of x");
         double *zero = j0.mutable_data(), *one = j1.mutable_data();
@@ -41,7 +32,8 @@ void bind_psf_microscopy(py::module_& m) {
       "Fill j0 and j1 (n,) with the Bessel functions at x (n,) >= 0.");
   m.def(
       "psf_pupil",
-      [](bool series, const Array& nodes, const Array& coefficients, double step, Array out, int n_threads) {
+      [](bool series, const PsfArray& nodes, const PsfArray& coefficients, double step, PsfArray out,
+         int n_threads) {
         require(out.ndim() == 2 && out.size() > 0, "out: expected (n, planes) with at least one element");
         require(nodes.ndim() == 1 && coefficients.ndim() == 3 && coefficients.shape(0) == nodes.size() &&
                     coefficients.shape(1) == 2 && coefficients.shape(2) == out.shape(1),
@@ -57,7 +49,7 @@ void bind_psf_microscopy(py::module_& m) {
       "Multiply out (n, planes) by a pupil's intensities at the optical radii j * step.");
   m.def(
       "psf_revolve",
-      [](const Array& profile, double step, const Array& nodes, const Array& weights, Array out,
+      [](const PsfArray& profile, double step, const PsfArray& nodes, const PsfArray& weights, PsfArray out,
          int n_threads) {
         require(out.ndim() == 3 && out.size() > 0, "out: expected (d, h, w) with at least one pixel");
         require(nodes.ndim() == 1 && is_vector(weights, nodes.size()), "weights: expected one for each node");

@@ -19,7 +19,8 @@ struct LineKernel {
 
 // C-contiguous planes of height x width, none of the three 0. What the first of the two kernels gives is
 // rounded to out's type before the second, as SciPy does, which writes it to its output. Sums are taken in
-// SciPy's order: the bits are the same.
+// SciPy's order: with weights the bits are the same; a mean's running sum is that along rows only, down the
+// columns it agrees to rounding.
 struct Separable {
   const void* input;
   Element input_element;

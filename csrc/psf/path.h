@@ -30,7 +30,7 @@ void walk(Point a, Point b, Visit visit) {
   const double dx = b.x - a.x, dy = b.y - a.y;
   double x_border = dx > 0 ? std::floor(a.x) + 1 : std::ceil(a.x) - 1;
   double y_border = dy > 0 ? std::floor(a.y) + 1 : std::ceil(a.y) - 1;
-  // crossing.
+  // Where the last border was crossed, as a share of the way.
   double t = 0;
   for (;;) {
     const double tx = dx != 0 ? (x_border - a.x) / dx : 1, ty = dy != 0 ? (y_border - a.y) / dy : 1;

@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "psf/lagrange.h"
+
 namespace fastdeblur::psf {
 
 // T of a Moffat profile (1 + r^2 / alpha^2)^(-beta).
@@ -18,7 +20,8 @@ struct MoffatTail {
   double alpha, beta;
   double operator()(double r) const {
     const double s = r / alpha;
-    return std::pow(1 + s * s, 1 - beta);
+    // Not a power of the sum, from which a small s, that of a large beta, would lose its digits.
+    return std::exp((1 - beta) * std::log1p(s * s));
   }
 };
 
@@ -36,22 +39,10 @@ struct TableTail {
     if (!warped && place >= end) return 0.0;
     const double inside = std::min(place, end);  // a power law goes on as one
     const auto first = std::clamp<std::int64_t>(static_cast<std::int64_t>(inside) - 3, 0, count - 8);
-    const double value = interpolate(values + first, inside - static_cast<double>(first));
+    double weights[8], value = 0.0;
+    lagrange8(inside - static_cast<double>(first + 3), weights);
+    for (int k = 0; k < 8; ++k) value += weights[k] * values[first + k];
     return warped ? value * std::pow(1 + s * s, -5.0 / 6) : value;
-  }
-
-  static double interpolate(const double* v, double t) {
-    // Products of the distances to the nodes on the left and on the right, over k! (7-k)! (-1)^(7-k).
-    constexpr double inverse[8] = {-1.0 / 5040, 1.0 / 720, -1.0 / 240, 1.0 / 144,
-                                   -1.0 / 144,  1.0 / 240, -1.0 / 720, 1.0 / 5040};
-    double left[8], right = 1.0, sum = 0.0;
-    left[0] = 1.0;
-    for (int k = 1; k < 8; ++k) left[k] = left[k - 1] * (t - (k - 1));
-    for (int k = 7; k >= 0; --k) {
-      sum += left[k] * right * inverse[k] * v[k];
-      right *= t - k;
-    }
-    return sum;
   }
 };
 

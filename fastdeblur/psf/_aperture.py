@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastdeblur._checks import require_memory
 from fastdeblur.errors import InvalidArgument
 from fastdeblur.psf._bessel import j0_j1
 from fastdeblur.psf._common import Float64Array, parameter
@@ -14,6 +15,9 @@ from fastdeblur.psf._radial import Table, positive
 
 # A pixel of more than 318 wavelengths times f-numbers: no diffraction is left to see.
 _COARSEST = 1000.0
+
+# A pattern of so many pixels that none is left of it in one.
+_FINEST = 1e-15
 
 # At this step of v the eight-point formula misses 1e-13 of waves of J0^2, which turn by 2 for each unit.
 _STEP = 1 / 32
@@ -30,26 +34,36 @@ def phase_per_pixel(
     if (na is None) == (f_number is None):
         got = "neither" if na is None else "both"
         raise InvalidArgument(f"na, f_number: expected one of the two, got {got}")
-    if f_number is not None:
-        found["f_number"] = positive("f_number", f_number)
-        return found
-    found["refractive_index"] = positive("refractive_index", refractive_index)
-    found["na"] = positive("na", na)
+    found["refractive_index"] = index = positive("refractive_index", refractive_index)
+    name = "na" if f_number is None else "f_number"
+    found[name] = given = positive(name, na if f_number is None else f_number)
     try:
-        above = (found["na"] > found["refractive_index"]).any()
+        with np.errstate(over="ignore"):
+            above = (given > index) if name == "na" else (0.5 / given > index)
     except ValueError:
         return found  # shapes that do not broadcast are named later
-    if above:
+    if above.any():
+        worst = np.broadcast_to(given, above.shape)[above].flat[0]
+        rule = (
+            "the refractive index"
+            if name == "na"
+            else "an aperture 0.5 / f_number of at most the refractive index"
+        )
         raise InvalidArgument(
-            f"na: expected at most the refractive index {refractive_index!r}, got {found['na'].max()}"
+            f"{name}: expected {'at most ' if name == 'na' else ''}{rule} {refractive_index!r}, got {worst}"
         )
     return found
 
 
 def optical_unit(values: dict[str, Float64Array]) -> Float64Array:
     """v from one pixel to the next: 2 pi NA / wavelength times the pixel, or pi / (wavelength f-number)."""
-    sine = values["na"] if "na" in values else 0.5 / values["f_number"]
-    unit: Float64Array = 2 * np.pi * sine * values["pixel_size"] / values["wavelength"]
+    with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+        sine = values["na"] if "na" in values else 0.5 / values["f_number"]
+        unit: Float64Array = 2 * np.pi * sine * values["pixel_size"] / values["wavelength"]
+    if not unit.min() > _FINEST:
+        raise InvalidArgument(
+            f"pixel_size: expected at least {_FINEST / np.pi:.0e} wavelength / (2 NA), got {unit.min() / np.pi:.3g} of them"
+        )
     if unit.max() > _COARSEST:
         raise InvalidArgument(
             f"pixel_size: expected at most {_COARSEST / np.pi:.0f} wavelength / (2 NA), beyond which no diffraction is "
@@ -71,15 +85,24 @@ def airy_radius(truncation: float, obstruction: Float64Array) -> Float64Array:
     return radius
 
 
-def airy_table(obstruction: float, farthest: float) -> Table:
+def airy_table(obstruction: float, farthest: float, core: Any) -> Table:
     """T(v) of a round aperture with a round obstruction, up to ``farthest`` and a little beyond.
 
     With S = J0^2 + J1^2 and C the integral of J1(t) J1(e t) / t from v to infinity, where it begins with e / 2 at 0:
     T = (S(v) + e^2 S(e v) - 4 e C(v)) / (1 - e^2).
     """
+
+    def bessel(x: Float64Array) -> tuple[Float64Array, Float64Array]:
+        if core is None:
+            return j0_j1(x)
+        zero, one = np.empty_like(x), np.empty_like(x)
+        core.psf_bessel(x, zero, one)
+        return zero, one
+
     count = int(farthest / _STEP) + 16
+    require_memory(64 * count, "psf: the table of the light beyond each radius")
     v: Float64Array = np.arange(count) * np.float64(_STEP)
-    j0, j1 = j0_j1(v)
+    j0, j1 = bessel(v)
     light = j0**2 + j1**2
     e = obstruction
     if e > 0:
@@ -87,9 +110,9 @@ def airy_table(obstruction: float, farthest: float) -> Table:
         piece = np.zeros(count - 1)
         for place, weight in zip(places.tolist(), weights.tolist(), strict=True):
             t: Float64Array = v[:-1] + _STEP * (1 + place) / 2
-            piece += _STEP / 2 * weight * j0_j1(t)[1] * j0_j1(e * t)[1] / t
+            piece += _STEP / 2 * weight * bessel(t)[1] * bessel(e * t)[1] / t
         rest = e / 2 - np.concatenate([[0.0], np.cumsum(piece)])
-        j0, j1 = j0_j1(e * v)
+        j0, j1 = bessel(e * v)
         light = (light + e * e * (j0**2 + j1**2) - 4 * e * rest) / (1 - e * e)
     return Table(light, _STEP, warped=False)
 

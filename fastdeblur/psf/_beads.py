@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -53,10 +54,16 @@ def crowded(
 ) -> npt.NDArray[np.bool_]:
     """Which maxima have another one within their window that is not far fainter."""
     spoilt = np.zeros(len(places), bool)
-    for i, place in enumerate(places):
-        near = (np.abs(places - place) <= halves).all(axis=1) & (heights >= CROWD * heights[i])
-        near[i] = False
-        spoilt[i] = bool(near.any())
+    order = np.argsort(places[:, 0], kind="stable")
+    ordered, tall = places[order], heights[order]
+    # Of all maxima only those in a strip as wide as the window are looked at.
+    first = np.searchsorted(ordered[:, 0], ordered[:, 0] - halves[0], side="left")
+    last = np.searchsorted(ordered[:, 0], ordered[:, 0] + halves[0], side="right")
+    for i, (low, high) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+        near = (np.abs(ordered[low:high] - ordered[i]) <= halves).all(axis=1)
+        near &= tall[low:high] >= CROWD * tall[i]
+        near[i - low] = False
+        spoilt[order[i]] = bool(near.any())
     return spoilt
 
 
@@ -71,14 +78,15 @@ def _frequencies(shape: tuple[int, ...]) -> list[Float64Array]:
 
 def shift(image: Float64Array, distance: Float64Array) -> Float64Array:
     """Move an image by parts of a pixel, by Fourier interpolation (periodic)."""
-    phase = sum(w * d for w, d in zip(_frequencies(image.shape), distance, strict=True))
-    result: Float64Array = np.fft.ifftn(np.fft.fftn(image) * np.exp(-1j * np.asarray(phase))).real
+    result: Float64Array = np.fft.ifftn(np.fft.fftn(image) * _moving(image.shape, distance)).real
     return result
 
 
-def _gradient(image: Float64Array) -> list[Float64Array]:
-    spectrum = np.fft.fftn(image)
-    return [np.fft.ifftn(1j * w * spectrum).real for w in _frequencies(image.shape)]
+def _moving(shape: tuple[int, ...], distance: Float64Array) -> npt.NDArray[np.complex128]:
+    """What multiplies a spectrum to move its image."""
+    turns = [np.exp(-1j * w * d) for w, d in zip(_frequencies(shape), distance, strict=True)]
+    result: npt.NDArray[np.complex128] = functools.reduce(np.multiply, turns)
+    return result
 
 
 def align(beads: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
@@ -90,31 +98,44 @@ def align(beads: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array
     count, ndim = len(beads), beads.ndim - 1
     moves = np.stack([centre_of_core(bead) for bead in beads])
     amplitudes = np.array([bead.max() for bead in beads])
+    # Every move is made in the frequency domain, where a bead goes once and the mean once for each step.
+    axes = tuple(range(1, beads.ndim))
+    spectra = np.fft.fftn(beads, axes=axes)
+    used = [a for a in range(ndim) if beads.shape[1 + a] > 1]
+    slopes = [np.ones((1,) * ndim), *(-1j * _frequencies(beads.shape[1:])[a] for a in used)]
+    everywhere = np.stack([np.broadcast_to(slope, beads.shape[1:]) for slope in slopes])
     for _ in range(STEPS):
         moves -= moves.mean(axis=0)  # the mean's own place is free: the centre of all
-        mean = _mean(beads, moves, amplitudes)
+        mean = _mean(spectra, moves, amplitudes)
         largest = 0.0
         for i, bead in enumerate(beads):
-            moved = shift(mean, moves[i])
-            columns = np.stack([moved.ravel(), *(-g.ravel() for g in _gradient(moved))], axis=1)
-            used = [0, *(1 + a for a in range(ndim) if bead.shape[a] > 1)]
-            solution = np.linalg.lstsq(columns[:, used], bead.ravel(), rcond=None)[0]
+            # The moved mean and what it changes by along each axis.
+            columns = np.fft.ifftn(everywhere * (mean * _moving(bead.shape, moves[i])), axes=axes).real
+            solution = np.linalg.lstsq(columns.reshape(len(slopes), -1).T, bead.ravel(), rcond=None)[0]
             amplitudes[i] = max(float(solution[0]), 1e-12 * float(np.abs(bead).max()))
             step = np.zeros(ndim)
-            step[[a - 1 for a in used[1:]]] = np.clip(solution[1:] / amplitudes[i], -0.5, 0.5)
+            step[used] = np.clip(solution[1:] / amplitudes[i], -0.5, 0.5)
             moves[i] += step
             largest = max(largest, float(np.abs(step).max()))
         if largest < CLOSE_ENOUGH or count == 1:
             break
-    mean = _mean(beads, moves, amplitudes)
-    alike = np.array([_correlation(bead, shift(mean, move)) for bead, move in zip(beads, moves, strict=True)])
-    return moves, amplitudes, mean, alike
+    mean = _mean(spectra, moves, amplitudes)
+    alike = np.array(
+        [
+            _correlation(bead, np.fft.ifftn(mean * _moving(bead.shape, move)).real)
+            for bead, move in zip(beads, moves, strict=True)
+        ]
+    )
+    return moves, amplitudes, np.fft.ifftn(mean).real, alike
 
 
-def _mean(beads: Float64Array, moves: Float64Array, amplitudes: Float64Array) -> Float64Array:
-    total = np.zeros(beads.shape[1:])
-    for bead, move, amplitude in zip(beads, moves, amplitudes, strict=True):
-        total += amplitude * shift(bead, -move)
+def _mean(
+    spectra: npt.NDArray[np.complex128], moves: Float64Array, amplitudes: Float64Array
+) -> npt.NDArray[np.complex128]:
+    """The spectrum of the beads' mean, each moved back."""
+    total = np.zeros(spectra.shape[1:], np.complex128)
+    for spectrum, move, amplitude in zip(spectra, moves, amplitudes, strict=True):
+        total += amplitude * (spectrum * _moving(spectrum.shape, -move))
     return total / float(np.sum(amplitudes**2))
 
 

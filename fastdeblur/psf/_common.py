@@ -126,6 +126,11 @@ def window(size: int) -> tuple[float, float]:
     return -(size // 2) - 0.5, size - size // 2 - 0.5
 
 
+def corner(shape: tuple[int, ...]) -> float:
+    """The distance in pixels from the origin to the farthest corner of a frame's last two axes, mirrored around it."""
+    return math.hypot(shape[-2] // 2 + 0.5, shape[-1] // 2 + 0.5)
+
+
 def check_lost(
     name: str,
     values: npt.NDArray[Any],
@@ -134,8 +139,8 @@ def check_lost(
     limit: float = MAX_LOST_MASS,
 ) -> None:
     """Refuse a frame that cuts off more than ``limit`` of any kernel."""
-    worst = int(np.argmax(lost))
-    if lost[worst] > limit:
+    worst = int(np.argmax(lost))  # NaN counts as the largest
+    if not lost[worst] <= limit:
         value = np.array2string(values[worst], separator=", ")
         raise InvalidArgument(
             f"shape: expected to cut off at most {100 * limit:g}% of the kernel, got {shape}, "

@@ -11,6 +11,14 @@ from fastdeblur._checks import as_real_array, require_finite
 from fastdeblur.errors import InvalidArgument
 from fastdeblur.psf._common import Float64Array
 
+# Of the absolute values' sum over the sum: beyond it too few digits of the sum are left (as in `wiener`).
+_MOST_CANCELLED = 1e6
+
+
+def summable(count: int) -> float:
+    """How large each of so many values may be for no sum of them, nor a step of their Fourier transform, to overflow."""
+    return float(np.finfo(np.float64).max) / (4 * count)
+
 
 def given(value: Any, name: str, ndims: tuple[int, ...]) -> Float64Array:
     """A finite, not empty real array with one of the numbers of axes, as float64."""
@@ -26,13 +34,22 @@ def given(value: Any, name: str, ndims: tuple[int, ...]) -> Float64Array:
 
 def given_psf(value: Any) -> Float64Array:
     """A PSF of 1 to 3 axes, with sum 1."""
-    psf = given(value, "psf", (1, 2, 3))
-    with np.errstate(over="ignore"):
-        total = float(psf.sum())
-    if not (0 < total < np.inf):
-        raise InvalidArgument(f"psf: expected a positive, finite sum, got {total:g}")
-    normalised: Float64Array = psf / total
-    return normalised
+    return scaled(given(value, "psf", (1, 2, 3)), "psf")
+
+
+def scaled(psfs: Float64Array, name: str, axes: tuple[int, ...] | None = None) -> Float64Array:
+    """PSFs divided by their sums over ``axes`` (None: all), which must be positive and not what is left of cancelled values."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = psfs.sum(axis=axes, keepdims=True)
+        if not ((sums > 0) & np.isfinite(sums)).all():
+            bad = sums[~((sums > 0) & np.isfinite(sums))]
+            raise InvalidArgument(f"{name}: expected a positive, finite sum, got {bad.flat[0]:g}")
+        result: Float64Array = psfs / sums
+        mass = np.abs(result).sum(axis=axes, keepdims=True)
+    if not (mass < _MOST_CANCELLED).all():
+        total = sums[~(mass < _MOST_CANCELLED)].flat[0]
+        raise InvalidArgument(f"{name}: expected a sum that its values do not cancel in, got {total:g}")
+    return result
 
 
 def offsets(size: int) -> Float64Array:

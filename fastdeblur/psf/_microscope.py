@@ -11,12 +11,19 @@ import numpy.typing as npt
 
 from fastdeblur._checks import as_choice, as_count, as_number
 from fastdeblur.errors import InvalidArgument
-from fastdeblur.psf._common import Float64Array, allocate, check_dtype, check_shape, choose_native, finish
+from fastdeblur.psf._common import (
+    Float64Array,
+    allocate,
+    check_dtype,
+    check_shape,
+    choose_native,
+    corner,
+    finish,
+)
 from fastdeblur.psf._pinhole import open_pinhole
 from fastdeblur.psf._pupil import Pupil, Terms, brightest, expand
 from fastdeblur.psf._revolve import (
     Interpolated,
-    corner,
     pixel_rule,
     radial_grid,
     revolve_reference,

@@ -7,7 +7,6 @@ tails, where T is small.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from fastdeblur.errors import InvalidArgument
 from fastdeblur.psf._common import Float64Array, parameter
+from fastdeblur.psf._lagrange import lagrange_weights
 from fastdeblur.psf._quadrature import gauss_legendre
 
 Tail = Callable[[Float64Array], Float64Array]
@@ -44,11 +44,6 @@ def nodes(count: int) -> tuple[Float64Array, Float64Array]:
 
 # A side of a pixel passes the pole of 1 / r^2 at no less than its own length's half: 20 nodes miss 1e-15.
 SMOOTH_NODES = 20
-
-
-def corner(shape: tuple[int, ...]) -> float:
-    """The largest distance from the origin at which a frame, mirrored into a quadrant, asks for T."""
-    return math.sqrt(2) * (max(n // 2 for n in shape) + 0.5)
 
 
 def rasterise(tail: Tail, count: int, shape: tuple[int, ...]) -> Float64Array:
@@ -87,20 +82,11 @@ class Table:
             end = len(self.values) - 1
             inside = np.minimum(place, end)
             first = np.clip(inside.astype(np.int64) - 3, 0, end - 7)
-            result = _lagrange(self.values, first, inside - first)
+            result = np.zeros_like(s)
+            for k, weight in enumerate(lagrange_weights(inside - (first + 3.0))):
+                result += weight * self.values[first + k]
             if self.warped:
                 return result * (1 + s * s) ** (-5 / 6)
             return np.where(place >= end, 0.0, result)
 
         return value
-
-
-def _lagrange(values: Float64Array, first: Any, t: Float64Array) -> Float64Array:
-    result = np.zeros_like(t)
-    for k in range(8):
-        basis = np.ones_like(t)
-        for other in range(8):
-            if other != k:
-                basis *= (t - other) / (k - other)
-        result += basis * values[first + k]
-    return result

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastdeblur._checks import require_memory
 from fastdeblur.psf._common import Float64Array
+from fastdeblur.psf._lagrange import lagrange_weights
 from fastdeblur.psf._pupil import Terms
 
 # Samples of the profile per period of the highest frequency, and Lagrange's 8 of them to interpolate between: at that
@@ -42,11 +43,6 @@ def pixel_rule(cutoff: float, pixel_size: float) -> tuple[Float64Array, Float64A
     return nodes / 2, weights / 2
 
 
-def corner(shape: tuple[int, ...]) -> float:
-    """The distance in pixels from the origin to the farthest corner of a plane."""
-    return math.hypot(shape[-2] // 2 + 0.5, shape[-1] // 2 + 0.5)
-
-
 def radial_grid(cutoff: float, reach: float, planes: int) -> tuple[float, int]:
     """Step and number of a profile's samples (micrometres) up to a reach, with what interpolation needs beyond."""
     step = 1 / (SAMPLES_PER_PERIOD * cutoff)
@@ -71,12 +67,7 @@ def sampled(core: Any, beams: Sequence[Terms], step: float, count: int, n_thread
 def lagrange(position: Float64Array) -> tuple[np.ndarray[Any, np.dtype[np.int64]], Float64Array]:
     """Indices (8, ...) of the samples of an even profile around each position (in samples), and Lagrange's weights."""
     below = np.floor(position)
-    x = position - below
-    weights = np.ones((8, *position.shape))
-    for i in range(8):
-        for m in range(8):
-            if m != i:
-                weights[i] *= (x - (m - 3)) / (i - m)
+    weights = np.stack(list(lagrange_weights(position - below)))
     offsets = np.arange(-3, 5).reshape(-1, *(1,) * position.ndim)
     return np.abs(below.astype(np.int64) + offsets), weights
 

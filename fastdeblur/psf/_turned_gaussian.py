@@ -17,6 +17,12 @@ from fastdeblur.psf._common import Float64Array
 # light.
 _THINNEST, _THINNEST_RATIO = 0.004, 1e-3
 
+# Up to this deviation the pixel at the origin holds all light but 1e-22.
+SMALLEST = 0.05
+
+# Beyond so many deviations the round Gaussian holds 1e-18 of its light.
+_ROUND_REACH = 9.0
+
 
 class Turned(NamedTuple):
     """What the rasterisers need: see `prepare`."""
@@ -29,18 +35,23 @@ class Turned(NamedTuple):
     half: int
 
 
-def prepare(sigma_y: float, sigma_x: float, angle: float) -> Turned:
-    """The smaller deviation; that of the smear along (across, down); nodes at step * (-half ... half), or half -1."""
+def prepare(sigma_y: float, sigma_x: float, angle: float, sizes: tuple[int, ...]) -> Turned:
+    """The smaller deviation; that of the smear along (across, down); nodes at step * (-half ... half), or half -1.
+
+    Nodes end where the smear does, or where no light of theirs reaches the frame any more.
+    """
     # The larger deviation's direction; a turn by 90 degrees changes the two over.
     degrees = math.fmod(angle, 180.0) + (90.0 if sigma_y > sigma_x else 0.0)
     wide, narrow = max(sigma_y, sigma_x), min(sigma_y, sigma_x)
     across, down = math.cos(math.radians(degrees)), -math.sin(math.radians(degrees))
-    smear = math.sqrt((wide - narrow) * (wide + narrow))
+    ratio = narrow / wide
+    smear = wide * math.sqrt((1 - ratio) * (1 + ratio))
     if narrow <= min(_THINNEST, _THINNEST_RATIO * wide):
         return Turned(0.0, wide, across, down, 1.0, -1)
     # The integrand's spectrum falls as exp(-(s w)^2 / 2), s = narrow smear / wide: at 2 pi / step it is below 1e-17.
     step = 2 * math.pi / 8.8 * narrow * smear / wide
-    return Turned(narrow, smear, across, down, step, math.ceil(8.8 * smear / step))
+    reach = math.hypot(*(n // 2 + 0.5 for n in sizes)) + _ROUND_REACH * narrow
+    return Turned(narrow, smear, across, down, step, math.ceil(min(8.8 * smear, reach) / step))
 
 
 def extents(

@@ -21,11 +21,12 @@ from fastdeblur.psf._common import (
     check_dtype,
     check_shape,
     choose_native,
+    corner,
     finish,
     odd_size,
     scale_to_one,
 )
-from fastdeblur.psf._radial import check_truncation, corner, nodes, rasterise
+from fastdeblur.psf._radial import check_truncation, nodes, rasterise
 
 
 def airy(
@@ -98,7 +99,7 @@ def airy(
     kernels = allocate(batch, sizes, kind)
     for e in np.unique(obstructions).tolist():
         members = np.flatnonzero(obstructions == e)
-        table = airy_table(e, corner(sizes) * float(units[members].max()))
+        table = airy_table(e, corner((max(sizes),) * 2) * float(units[members].max()), core)
         for k in members.tolist():
             unit = float(units[k])
             count = wave_nodes(unit)

@@ -153,8 +153,9 @@ def _rasterise(
         start, end, weight, kernel = [], [], [], []
         for k, (path, exposure) in enumerate(zip(paths, exposures[part].tolist(), strict=True)):
             seen = _seen(path, exposure * steps)
-            share = np.full(len(seen) - 1, 1 / (exposure * steps))
-            share[-1] *= exposure * steps - (len(seen) - 2)
+            share = np.ones(len(seen) - 1)
+            share[-1] = exposure * steps - (len(seen) - 2)
+            share /= exposure * steps
             seen -= (share[:, None] * (seen[1:] + seen[:-1]) / 2).sum(axis=0)
             start.append(seen[:-1])
             end.append(seen[1:])

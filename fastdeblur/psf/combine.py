@@ -10,6 +10,7 @@ import numpy.typing as npt
 from fastdeblur._checks import as_psf
 from fastdeblur.errors import InvalidArgument, OutOfMemory
 from fastdeblur.psf._common import Float64Array, allocate, check_dtype, check_ndim, finish
+from fastdeblur.psf._given import scaled
 
 # Up to so many multiplications a sum of shifted copies, which is exact for light that is positive, is quick.
 _DIRECT = 1 << 24
@@ -37,8 +38,8 @@ def combine(
     Raises
     ------
     InvalidArgument
-        If there is no PSF; if one is empty, not real and finite, or without a positive sum; if their numbers of
-        axes differ or batches do not broadcast.
+        If there is no PSF; if one is empty, not real and finite, or without a positive sum, or with values that
+        cancel in it; if their numbers of axes differ or batches do not broadcast.
     OutOfMemory
         If the result is larger than the machine's memory.
     """
@@ -86,12 +87,7 @@ def _checked(value: Any, name: str, axes: int | None) -> Float64Array:
         array = as_psf(value) if axes is None else _as_batch(value, axes)
     except InvalidArgument as error:
         raise InvalidArgument(f"{name}{str(error).removeprefix('psf')}") from error
-    space = tuple(range(array.ndim - (axes or array.ndim), array.ndim))
-    sums = array.sum(axis=space, keepdims=True)
-    if not (sums > 0).all():
-        raise InvalidArgument(f"{name}: expected a positive sum, got {sums.min():g}")
-    result: Float64Array = array / sums
-    return result
+    return scaled(array, name, tuple(range(array.ndim - (axes or array.ndim), array.ndim)))
 
 
 def _as_batch(value: Any, axes: int) -> Float64Array:

@@ -67,7 +67,7 @@ def defocus(
     -------
     Array of shape ``batch + (h, w)``, >= 0, each kernel with sum 1 and origin at ``shape // 2``, on which the disk
     or polygon is centred. So is the kernel of a disk or an even number of blades; with an odd number, the rounding to
-    pixels moves its centroid by up to 0.01 pixels, or 0.1 for radii below 1.
+    pixels moves its centroid by up to 0.12 / radius pixels, or 0.12 for radii below 1.
 
     Raises
     ------
@@ -123,6 +123,7 @@ def _polygons(
 ) -> npt.NDArray[Any]:
     batch, (given, rotations) = broadcast(radius=radii, rotation=rotations)
     radii = np.maximum(given, 0.5)  # what fits into a pixel is an impulse
+    require_reach(given, radius=given)
     if sizes is None:
         unit = [_polygon.vertices(1.0, blades, rotation) for rotation in rotations.tolist()]
         reach = np.where(given <= 0.5, 0.0, given)[:, None] * np.abs(unit).max(axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from fastdeblur._checks import Layout, as_real_array, names_memory_errors, require_finite, result_dtype
 from fastdeblur.errors import InvalidArgument
-from fastdeblur.psf._given import given_psf
+from fastdeblur.psf._given import given_psf, summable
 from fastdeblur.psf.otf import psf2otf
 
 
@@ -38,7 +39,7 @@ def edgetaper(
     Raises
     ------
     InvalidArgument
-        If an argument is not as said, or not finite.
+        If an argument is not as said, not finite, or so large that a sum of its values would overflow.
     OutOfMemory
         If the memory cannot be had.
 
@@ -55,7 +56,7 @@ def edgetaper(
         raise InvalidArgument(
             f"psf: expected at most half of the image's {layout.spatial} pixels on each axis, got shape {kernel.shape}"
         )
-    require_finite(array, "image")
+    require_finite(array, "image", limit=summable(math.prod(layout.spatial)))
     out = np.empty(array.shape, result_dtype(array.dtype))
     source, target = layout.view(array), layout.view(out)
     otf = psf2otf(kernel, layout.spatial)[..., : layout.spatial[-1] // 2 + 1]

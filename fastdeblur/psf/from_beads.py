@@ -101,15 +101,18 @@ def from_beads(
     if not isinstance(full, (bool, np.bool_)):
         raise InvalidArgument(f"full: expected True or False, got {full!r}")
 
+    too_bright = light >= limit
+    # In units of its range, of which the squares neither overflow nor vanish: a power of 2, so that no digit changes.
+    light = np.ldexp(light, -int(np.frexp(light.max() / 2 - light.min() / 2)[1]))
     halves = np.array([n // 2 + MARGIN for n in sizes])
     places, heights = candidates(light, ratio, MAD_TO_SIGMA)
     close = crowded(places, heights, halves)
     cut_off = ((places < halves) | (places >= np.array(light.shape) - halves)).any(axis=1)
-    windows = [
-        light[tuple(slice(c - h, c + h + 1) for c, h in zip(place, halves, strict=True))]
+    cuts = [
+        tuple(slice(c - h, c + h + 1) for c, h in zip(place, halves, strict=True))
         for place in places[~close & ~cut_off]
     ]
-    saturated = np.array([bool((window >= limit).any()) for window in windows], bool)
+    saturated = np.array([bool(too_bright[cut].any()) for cut in cuts], bool)
     kept = np.flatnonzero(~close & ~cut_off)[~saturated]
     if not len(kept):
         raise InvalidArgument(
@@ -117,9 +120,8 @@ def from_beads(
             f"{int(close.sum())} are crowded, {int((cut_off & ~close).sum())} too near to the border, "
             f"{int(saturated.sum())} saturated"
         )
-    beads = np.stack(
-        [window - rim_level(window)[0] for window, s in zip(windows, saturated, strict=True) if not s]
-    )
+    windows = [light[cut] for cut, s in zip(cuts, saturated, strict=True) if not s]
+    beads = np.stack([window - rim_level(window)[0] for window in windows])
     moves, amplitudes, mean, alike = align(beads)
     if len(beads) > 3:
         middle = float(np.median(alike))

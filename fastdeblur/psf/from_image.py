@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastdeblur._checks import _as_axis, as_choice, as_number, as_real_array, result_dtype
+from fastdeblur._checks import (
+    _as_axis,
+    as_choice,
+    as_number,
+    as_real_array,
+    names_memory_errors,
+    require_memory,
+    result_dtype,
+)
 from fastdeblur.errors import InvalidArgument
 from fastdeblur.psf._common import Float64Array, check_shape
 from fastdeblur.psf._given import centroid, crop_or_pad, given, nudge, offsets, rebin, returned
@@ -18,6 +26,7 @@ CENTRES = ("centroid", "peak", "none")
 MAD_TO_SIGMA = 1.4826
 
 
+@names_memory_errors
 def from_image(
     image: npt.ArrayLike,
     *,
@@ -53,6 +62,8 @@ def from_image(
     InvalidArgument
         If an argument is not as said, if nothing rises above the background, or if shape would lose more than 1 % of
         the light.
+    OutOfMemory
+        If the memory cannot be had.
     """
     array = as_real_array(image, "image")
     dtype = result_dtype(array.dtype)
@@ -64,7 +75,10 @@ def from_image(
     sizes = None if shape is None else check_shape(shape, light.ndim)
     cut = as_number(noise_cut, "noise_cut")
     as_choice(centre, "centre", CENTRES)
-    level, noise = rim_level(light) if background == "rim" else (_level(background), 0.0)
+    by_rim = isinstance(background, str) and background == "rim"
+    level, noise = rim_level(light) if by_rim else (_level(background), 0.0)
+    if sizes is not None:
+        require_memory(16 * math.prod(sizes), f"shape: a PSF of shape {sizes}")
 
     light = light - level
     light[light <= cut * noise] = 0.0

@@ -134,12 +134,14 @@ def _turned(
 ) -> npt.NDArray[Any]:
     batch, columns = broadcast(**values, angle=angles)
     sigma_y, sigma_x, angles = columns
+    require_reach(np.maximum(sigma_y, sigma_x), sigma=np.maximum(sigma_y, sigma_x))
     if sizes is None:
         with np.errstate(over="ignore"):
             sizes = tuple(odd_size(TRUNCATE * s) for s in _turned_gaussian.extents(sigma_y, sigma_x, angles))
     kernels = allocate(batch, sizes, kind)
     for kernel, y, x, degrees in zip(kernels, *(column.tolist() for column in columns), strict=True):
-        if y == x or math.fmod(degrees, 90.0) == 0:  # along the axes: a product
+        # Along the axes, round, or all in one pixel: a product.
+        if y == x or math.fmod(degrees, 90.0) == 0 or max(y, x) <= _turned_gaussian.SMALLEST:
             if math.fmod(degrees, 180.0) != 0:
                 y, x = x, y
             if core is not None:
@@ -148,7 +150,7 @@ def _turned(
                 kernel[...] = _rasterise(np.array([y, x]), sizes)
             kernel *= 1 - _lost_mass(np.array([[y, x]]), sizes)[0]
             continue
-        turned = _turned_gaussian.prepare(y, x, degrees)
+        turned = _turned_gaussian.prepare(y, x, degrees, sizes)
         if core is not None:
             core.psf_turned_gaussian(*turned, kernel, threads)
         else:

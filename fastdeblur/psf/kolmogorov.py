@@ -35,6 +35,7 @@ _ARCSECOND = math.pi / (180 * 3600)
 _STEP = 1 / 32
 _END = 11.0  # of asinh(rho): rho of 30,000, from where the leading power alone is right to 1e-6 of itself
 _FAR = 20.0
+_FINEST, _WIDEST = 1e-100, 1e100  # wavelength / r0 in pixels whose squares a float64 can hold
 
 
 def kolmogorov(
@@ -103,8 +104,15 @@ def kolmogorov(
 
     batch, columns = broadcast(**values)
     *blur, pixels = columns
-    scales = blur[0] / FWHM if seeing is not None else blur[1] / blur[0] / _ARCSECOND
-    scales = scales / pixels  # wavelength / r0 in pixels
+    with np.errstate(over="ignore", under="ignore"):
+        scales = blur[0] / FWHM if seeing is not None else blur[1] / blur[0] / _ARCSECOND
+    with np.errstate(over="ignore", under="ignore"):
+        scales = scales / pixels  # wavelength / r0 in pixels
+    if not (scales.min() >= _FINEST and scales.max() <= _WIDEST):
+        raise InvalidArgument(
+            f"{', '.join(values)}: expected a full width at half maximum of {FWHM * _FINEST:.2g} to {FWHM * _WIDEST:.2g} pixels, "
+            f"got {FWHM * scales.min():.3g} to {FWHM * scales.max():.3g}"
+        )
     if sizes is None:
         sizes = (odd_size(scales * _radius(share)),) * 2
     kernels = allocate(batch, sizes, kind)

@@ -101,7 +101,9 @@ def moffat(
 
 def _rasterise(alpha: float, beta: float, sizes: tuple[int, ...]) -> Float64Array:
     def tail(r: Float64Array) -> Float64Array:
-        beyond: Float64Array = (1 + (r / alpha) ** 2) ** (1 - beta)
+        # Not a power of the sum, from which a small r / alpha, that of a large beta, would lose its digits.
+        with np.errstate(over="ignore"):  # infinitely far: nothing is beyond
+            beyond: Float64Array = np.exp((1 - beta) * np.log1p((r / alpha) ** 2))
         return beyond
 
     return rasterise(tail, SMOOTH_NODES, sizes)

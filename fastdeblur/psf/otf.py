@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastdeblur._checks import result_dtype
+from fastdeblur._checks import names_memory_errors, require_finite, require_memory, result_dtype
 from fastdeblur.errors import InvalidArgument
 from fastdeblur.psf._common import check_shape
-from fastdeblur.psf._given import crop_or_pad, given
+from fastdeblur.psf._given import crop_or_pad, given, summable
 
 # Of an OTF's largest value: what its PSF's imaginary part may be by rounding in single precision.
 _IMAGINARY = 1e-4
 
 
+@names_memory_errors
 def psf2otf(psf: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """Transfer function of a PSF on a periodic grid: the full discrete Fourier transform with the PSF's origin at index 0.
 
@@ -35,18 +37,24 @@ def psf2otf(psf: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     Raises
     ------
     InvalidArgument
-        If psf is not as said, or shape is smaller than the PSF.
+        If psf is not as said, or so large that its sum would overflow; if shape is smaller than the PSF.
+    OutOfMemory
+        If the memory cannot be had.
     """
     array = given(psf, "psf", (1, 2, 3))
+    require_finite(array, "psf", limit=summable(array.size))
     sizes = check_shape(shape, array.ndim)
     if any(n < k for n, k in zip(sizes, array.shape, strict=True)):
         raise InvalidArgument(f"shape: expected at least the PSF's {array.shape} on each axis, got {sizes}")
+    # The PSF in the grid, rolled, and its spectrum are alive at once.
+    require_memory(48 * math.prod(sizes), f"shape: the transfer function on a grid {sizes}")
     axes = tuple(range(array.ndim))
     grid = np.roll(crop_or_pad(array, sizes), [-(n // 2) for n in sizes], axes)
     single = result_dtype(np.asarray(psf).dtype) == np.float32
     return np.fft.fftn(grid).astype(np.complex64 if single else np.complex128)
 
 
+@names_memory_errors
 def otf2psf(otf: npt.ArrayLike, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
     """PSF of a transfer function: the inverse of `psf2otf`.
 
@@ -64,7 +72,10 @@ def otf2psf(otf: npt.ArrayLike, shape: tuple[int, ...] | None = None) -> npt.NDA
     Raises
     ------
     InvalidArgument
-        If otf is not finite, belongs to no real PSF, or is smaller than shape.
+        If otf is not finite, or so large that its sum would overflow; if it belongs to no real PSF, or is smaller than
+        shape.
+    OutOfMemory
+        If the memory cannot be had.
     """
     try:
         array = np.asarray(otf)
@@ -77,6 +88,8 @@ def otf2psf(otf: npt.ArrayLike, shape: tuple[int, ...] | None = None) -> npt.NDA
     if not np.isfinite(array).all():
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise InvalidArgument(f"otf: expected finite values, got {array[index]} at index {index}")
+    for part in (array.real, array.imag):
+        require_finite(part, "otf", limit=summable(array.size))
     sizes = array.shape if shape is None else check_shape(shape, array.ndim)
     if any(n < k for n, k in zip(array.shape, sizes, strict=True)):
         raise InvalidArgument(f"shape: expected at most the OTF's {array.shape} on each axis, got {sizes}")

@@ -27,7 +27,7 @@ def resample(
     A pixel's value is the light on its area. What lies up to a pixel's border is therefore known exactly, axis by
     axis; in between it is interpolated by monotone cubics of fourth order, and the new pixels take what lies between
     their borders. No light is lost or turns negative, and the centroid stays where it is: what the coarser grid moves
-    it by is moved back by linear sharing between neighbours.
+    it by is moved back by linear sharing between neighbours (in a `shape` that holds all of the old frame).
 
     Parameters
     ----------
@@ -53,10 +53,11 @@ def resample(
     light = given_psf(psf)
     factors = _factors(factor, pixel_size, new_pixel_size, light.ndim)
     sizes = None if shape is None else check_shape(shape, light.ndim)
+    # The old frame's longer half, and a pixel at either end for the light that is moved back.
+    halves = [max(n // 2 + 0.5, n - n // 2 - 0.5) * f for n, f in zip(light.shape, factors, strict=True)]
+    enough = tuple(2 * max(0, math.ceil(min(half, 1e15) - 0.5 - 1e-9)) + 1 for half in halves)
     if sizes is None:
-        # The old frame's longer half, and a pixel at either end for the light that is moved back.
-        halves = [max(n // 2 + 0.5, n - n // 2 - 0.5) * f for n, f in zip(light.shape, factors, strict=True)]
-        sizes = tuple(2 * max(0, math.ceil(min(half, 1e15) - 0.5 - 1e-9)) + 1 for half in halves)
+        sizes = enough
     require_memory(8 * math.prod(n + 2 for n in sizes), f"psf: a kernel of shape {sizes}")
 
     wanted = [c * f for c, f in zip(centroid(light), factors, strict=True)]
@@ -67,8 +68,10 @@ def resample(
     if not total > 0:
         raise InvalidArgument(f"shape: expected a frame that holds light, got {sizes}")
     light = light / total
-    if shape is None:
+    if all(size >= n for size, n in zip(sizes, enough, strict=True)):
         light = _restore_centroid(light, wanted)
+        if shape is not None:
+            light = crop_or_pad(light, sizes)
     dtype = result_dtype(np.asarray(psf).dtype)
     return returned(light / light.sum(), dtype)
 

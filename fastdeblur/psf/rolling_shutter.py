@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -89,8 +90,11 @@ def rolling_shutter(
         raise InvalidArgument(
             f"points: expected one path (p, 2) of at least 2 points, got shape {np.shape(points)}"
         )
-    path, clock = paths[0], clocks[0]
-    windows = _windows(clock, _row_numbers(rows), row_time, exposure, first_row)
+    # Times from the path's first one on: the seconds of a date have few digits behind the point.
+    path, start = paths[0], float(clocks[0, 0])
+    clocks = clocks - start
+    clock = clocks[0]
+    windows = _windows(clock, start, _row_numbers(rows), row_time, exposure, first_row)
     core, threads = choose_native(backend, n_threads)
 
     parts = [_part(path, clock, *window) for window in windows.tolist()]
@@ -112,7 +116,7 @@ def rolling_shutter(
 
 
 def _row_numbers(rows: Any) -> Float64Array:
-    if np.ndim(rows) == 0 and not isinstance(rows, np.ma.MaskedArray):
+    if not isinstance(rows, Sequence) and not getattr(rows, "ndim", 0):
         return np.arange(as_count(rows, "rows", minimum=1), dtype=np.float64)
     numbers = parameter("rows", rows)
     if numbers.ndim != 1:
@@ -121,12 +125,12 @@ def _row_numbers(rows: Any) -> Float64Array:
 
 
 def _windows(
-    clock: Float64Array, rows: Float64Array, row_time: Any, exposure: Any, first_row: Any
+    clock: Float64Array, start: float, rows: Float64Array, row_time: Any, exposure: Any, first_row: Any
 ) -> Float64Array:
     values = {
         "row_time": row_time,
         "exposure": exposure,
-        "first_row": clock[0] if first_row is None else first_row,
+        "first_row": start if first_row is None else first_row,
     }
     for name, value in values.items():
         values[name] = number = parameter(name, value, non_negative=name != "first_row")
@@ -134,13 +138,18 @@ def _windows(
             raise InvalidArgument(f"{name}: expected one number, got shape {number.shape}")
     if not values["exposure"] > 0:
         raise InvalidArgument(f"exposure: expected a number > 0, got {exposure!r}")
-    begin = values["first_row"] + rows * values["row_time"]
-    end = begin + values["exposure"]
+    with np.errstate(over="ignore"):
+        begin = (values["first_row"] - start) + rows * values["row_time"]
+        end = begin + values["exposure"]
     slack = 1e-9 * (clock[-1] - clock[0])  # sums that should meet the ends may miss them by rounding
     if begin.min() < clock[0] - slack or end.max() > clock[-1] + slack:
         raise InvalidArgument(
-            f"times: expected a path over all exposures, from {begin.min():g} to {end.max():g}, "
-            f"got {clock[0]:g} to {clock[-1]:g}"
+            f"times: expected a path over all exposures, from {begin.min() + start:g} to {end.max() + start:g}, "
+            f"got {start:g} to {clock[-1] + start:g}"
+        )
+    if (end <= begin).any():
+        raise InvalidArgument(
+            f"exposure: expected one that the times' precision tells from none, got {exposure!r}"
         )
     return np.stack([begin, end], axis=1)
 

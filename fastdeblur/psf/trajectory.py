@@ -122,6 +122,10 @@ def check_path(
     clock = np.arange(count, dtype=np.float64) if times is None else parameter("times", times)
     if clock.ndim < 1 or clock.shape[-1] != count:
         raise InvalidArgument(f"times: expected shape (..., {count}), one for each point, got {clock.shape}")
+    with np.errstate(over="ignore"):
+        lasts = clock[..., -1] - clock[..., 0]
+    if not np.isfinite(lasts).all():
+        raise InvalidArgument("times: expected a duration that a float64 can hold, got one that it cannot")
     if (np.diff(clock) < 0).any():
         raise InvalidArgument("times: expected times that never fall, got a step back")
     if count > 1 and (clock[..., 0] == clock[..., -1]).any():

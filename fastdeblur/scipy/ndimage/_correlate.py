@@ -12,6 +12,7 @@ import scipy.ndimage as _original
 from fastdeblur._dropin.replaces import core, replaces
 from fastdeblur.scipy.ndimage._arguments import (
     CONSTANT,
+    REFLECT,
     Output,
     Unsuited,
     axes_of,
@@ -153,6 +154,11 @@ def _window(
     if len(where) < array.ndim:
         kernel = np.expand_dims(kernel, tuple(a for a in range(array.ndim) if a not in where))
     number, constant = mode_number(mode), real(cval)
+    if number == REFLECT and any(
+        max(-start, start + size - 1) >= 4 * n
+        for start, size, n in zip(starts, kernel.shape, array.shape, strict=True)
+    ):
+        raise Unsuited  # the original reflects otherwise so far out; its answer is what is asked for
     # The original converts it to integers in ways of its own.
     if number == CONSTANT and array.dtype.kind in "bui" and not abs(constant) < 2**31:
         raise Unsuited
