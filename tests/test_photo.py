@@ -564,3 +564,34 @@ def test_the_name_is_lazy_and_listed():
     assert {"deblur", "Deblurred"} <= set(fastdeblur.__all__)
     assert {"deblur", "Deblurred"} <= set(dir(fastdeblur))
     assert fastdeblur.deblur is fastdeblur.photo.deblur
+
+
+# ------------------------------------------------------------------------------------------------- extreme values
+
+
+@pytest.mark.parametrize("psf_given", [False, True])
+@pytest.mark.parametrize(
+    "values",
+    [
+        lambda y: 1e30 * y / y.max(),
+        lambda y: 1e-30 * y,
+        lambda y: np.where(y == y.max(), 1e30, y),
+        lambda y: np.where(y == y.max(), 1e30, 1e-30 * y),
+        lambda y: np.where(y == y.max(), -1e30, y),
+    ],
+    ids=["large", "small", "one large", "far apart", "one negative"],
+)
+def test_extreme_values_stay_numbers(values, psf_given):
+    y = values(blurred(scene("coins")[:120, :110], psf.motion(11, 30))[0])
+    for dtype in (np.float32, np.float64):
+        photo = y.astype(dtype)
+        found = fastdeblur.deblur(photo, psf.motion(11, 30) if psf_given else None)
+        assert found.dtype == dtype
+        assert np.isfinite(found).all()
+
+
+def test_a_sharp_crop_of_a_photo_is_left_alone():
+    photo = data.camera()[100:336, 120:376]
+    found = fastdeblur.deblur(photo, full=True)
+    assert_array_equal(found.image, photo)
+    assert found.method == "none"
