@@ -160,6 +160,20 @@ def test_motion_does_not_depend_on_scale_offset_or_dtype(smeared, smear):
         assert found.confidence == pytest.approx(smear.confidence, abs=0.02)
 
 
+def test_motion_does_not_depend_on_an_offset_that_float64_holds(smeared, smear):
+    for offset in (1e6, -1e8):
+        found = estimate.motion(smeared + offset)
+        assert found.length == pytest.approx(smear.length, abs=0.05)
+        assert found.confidence == pytest.approx(smear.confidence, abs=0.02)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_rounding_is_no_contrast(dtype):
+    ulp = np.spacing(dtype(0.75))
+    rounded = dtype(0.75) + ulp * np.random.default_rng(0).integers(0, 2, (80, 80)).astype(dtype)
+    assert estimate.motion(rounded).confidence == 0
+
+
 def test_the_image_is_not_changed(smeared):
     before = smeared.copy()
     estimate.defocus(smeared)
