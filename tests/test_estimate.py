@@ -211,6 +211,7 @@ NOTHING = {
 @pytest.mark.parametrize("name", NOTHING)
 def test_nothing_is_told_from_nothing(name):
     image = NOTHING[name]
+    assert estimate.motion(image).confidence < 0.1
     assert estimate.defocus(image).confidence < 0.1
     assert estimate.gaussian(image).confidence < 0.1
     kind = estimate.kind(image)
@@ -220,6 +221,47 @@ def test_nothing_is_told_from_nothing(name):
         assert kind.confidence == 0
         assert estimate.noise(image) == 0
         assert np.array_equal(estimate.motion(image).psf(), [[1.0]])
+
+
+Y, X = np.mgrid[:256, :256] / 256
+
+
+def row_noise():
+    return np.repeat(np.random.default_rng(0).standard_normal((160, 1)), 160, 1)
+
+
+def faint_noise(sigma=0.001):
+    return sigma * np.random.default_rng(0).standard_normal(X.shape)
+
+
+# Sharp, or without any detail, and nothing like a photo: a blur makes their spectra likelier by thousands of nats, but not likely.
+DRAWN = {
+    "ramp": lambda: X + 0.3 * Y,
+    "ramp of 8 bits": lambda: np.rint(255 * (X + 0.3 * Y) / 1.3).astype(np.uint8),
+    "bowl": lambda: (X - 0.5) ** 2 + (Y - 0.4) ** 2,
+    "noisy bowl": lambda: (X - 0.5) ** 2 + (Y - 0.4) ** 2 + faint_noise(),
+    "step": lambda: (X > 0.5).astype(float),
+    "noisy step": lambda: (X > 0.5) + faint_noise(),
+    "oblique step": lambda: (X + 0.6 * Y > 0.7) + faint_noise(),
+    "boxes": lambda: ((X * 6 % 1 > 0.4) & (Y * 6 % 1 > 0.4)) + faint_noise(),
+    "one box": lambda: ((abs(X - 0.5) < 0.2) & (abs(Y - 0.5) < 0.1)) + faint_noise(),
+    "disk": lambda: (np.hypot(X - 0.5, Y - 0.5) < 0.3) + faint_noise(),
+    "rows": row_noise,
+    "noisy rows": lambda: row_noise() + faint_noise(0.01)[:160, :160],
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_no_blur_is_told_with_confidence_of_what_is_no_photo(name):
+    image = DRAWN[name]()
+    for estimator in (estimate.motion, estimate.defocus, estimate.gaussian):
+        assert estimator(image).confidence < 0.25
+
+
+@pytest.mark.parametrize("name", ["ramp", "noisy step", "boxes"])
+def test_no_kind_of_blur_is_told_with_confidence_of_what_is_no_photo(name):
+    kind = estimate.kind(DRAWN[name]())
+    assert max(kind.scores[family] for family in ("motion", "defocus", "gaussian")) < 0.25
 
 
 @pytest.mark.parametrize("scene", [leaves, camera])

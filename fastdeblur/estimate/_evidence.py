@@ -20,6 +20,10 @@ _MUCH = 1200.0  # nats of gain that make the ripple count half
 _GRID = 128  # cells per cycle of the fine spectrum
 _LEAST_GAIN = 40.0  # nats by which an image must beat white noise
 _LEAST_SIGNAL = 40.0  # cells that hold more signal than noise
+# Of a half: the mean squared residual, in deviations, where there is signal, and the coefficients' distance from photos', in nats.
+# Photos with the right blur come to 0.5 to 3.5 and 2 to 22; ramps, steps and grids to 1.5 to 14 and 36 to 600.
+_MISFIT, _STRANGE = 5.0, 27.0
+_FARTHEST = 5.0  # residual, in deviations, that counts
 
 
 def _rise(value: float, half: float, power: float) -> float:
@@ -47,6 +51,16 @@ def blurred_so(family: str, found: dict[str, Found]) -> float:
         if rival not in ("none", family):
             confidence *= 1 / (1 + float(np.exp(np.clip((own.cost - other.cost) / _RIVAL, -50, 50))))
     return confidence
+
+
+def photographic(spectrum: Spectrum, transfer: Transfer, found: Found) -> float:
+    """Confidence that the image is what the fit takes it for: a photo's smooth spectrum, of a photo's slopes, under the blur.
+
+    A ramp, a step or a grid is not: then a blur can be likelier than none by thousands of nats, because it is less wrong.
+    """
+    fit = spectrum.fine
+    misfit = fit.misfit(transfer(fit.cells, found.parameters[None]), found.theta, _FARTHEST)
+    return (1 - _rise(misfit, _MISFIT, 6)) * (1 - _rise(fit.strangeness(found.theta), _STRANGE, 6))
 
 
 def signal(spectrum: Spectrum, transfer: Transfer, found: Found) -> float:
@@ -103,4 +117,5 @@ def confidence(spectrum: Spectrum, family: str, found: dict[str, Found]) -> floa
     own, transfer = found[family], TRANSFER[family]
     if not shows_something(spectrum, transfer, own):
         return 0.0
-    return blurred_so(family, found) * (1 - unexplained(spectrum, transfer, found, family))
+    likely = blurred_so(family, found) * photographic(spectrum, transfer, own)
+    return likely * (1 - unexplained(spectrum, transfer, found, family))
