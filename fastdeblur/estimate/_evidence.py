@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastdeblur.estimate import _transfer
 from fastdeblur.estimate._families import TRANSFER, Spectrum
 from fastdeblur.estimate._search import Found, Transfer
 
@@ -20,9 +21,11 @@ _MUCH = 1200.0  # nats of gain that make the ripple count half
 _GRID = 128  # cells per cycle of the fine spectrum
 _LEAST_GAIN = 40.0  # nats by which an image must beat white noise
 _LEAST_SIGNAL = 40.0  # cells that hold more signal than noise
-# Of a half: the mean squared residual, in deviations, where there is signal, and the coefficients' distance from photos', in nats.
-# Photos with the right blur come to 0.5 to 3.5 and 2 to 22; ramps, steps and grids to 1.5 to 14 and 36 to 600.
-_MISFIT, _STRANGE = 5.0, 27.0
+# How unlike a photo's a fit is, of a half: the coefficients' distance from photos', in nats, and so many for each that the mean
+# squared residual, in deviations, is above 1 where there is signal. Photos with the right blur come to 2 to 37, steps and grids
+# to 65 and more.
+_STRANGE, _MISFIT = 48.0, 10.0
+_FEW_SIGNALS = 100.0  # cells of signal that make a confidence one half
 _FARTHEST = 5.0  # residual, in deviations, that counts
 
 
@@ -59,8 +62,11 @@ def photographic(spectrum: Spectrum, transfer: Transfer, found: Found) -> float:
     A ramp, a step or a grid is not: then a blur can be likelier than none by thousands of nats, because it is less wrong.
     """
     fit = spectrum.fine
-    misfit = fit.misfit(transfer(fit.cells, found.parameters[None]), found.theta, _FARTHEST)
-    return (1 - _rise(misfit, _MISFIT, 6)) * (1 - _rise(fit.strangeness(found.theta), _STRANGE, 6))
+    parameters = found.parameters[None]
+    kernels = [transfer, _transfer.motion_kernel] if transfer is _transfer.motion else [transfer]
+    misfit = min(fit.misfit(kernel(fit.cells, parameters), found.theta, _FARTHEST) for kernel in kernels)
+    strange = fit.strangeness(found.theta) + _MISFIT * max(0.0, misfit - 1)
+    return (1 - _rise(strange, _STRANGE, 8)) * _rise(signal(spectrum, transfer, found), _FEW_SIGNALS, 3)
 
 
 def signal(spectrum: Spectrum, transfer: Transfer, found: Found) -> float:
