@@ -235,7 +235,7 @@ class Layout:
         ndim = len(shape)
         if ndim == 0:
             raise InvalidArgument("image: expected at least one axis, got a scalar")
-        axis = None if channel_axis is None else _as_axis(channel_axis, ndim) % ndim
+        axis = None if channel_axis is None else as_axis(channel_axis, ndim) % ndim
         per_channel = axis is not None and len(psf_shape) == ndim
         if axis is not None:
             channels = shape[axis]
@@ -289,7 +289,7 @@ class Layout:
         return np.stack([normalised(p) for p in np.moveaxis(psf, self.psf_channel_axis, 0)])
 
 
-def _as_axis(value: Any, ndim: int) -> int:
+def as_axis(value: Any, ndim: int) -> int:
     try:
         axis = operator.index(value) if not isinstance(value, (bool, np.bool_)) else None
     except TypeError:

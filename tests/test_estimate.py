@@ -160,6 +160,20 @@ def test_motion_does_not_depend_on_scale_offset_or_dtype(smeared, smear):
         assert found.confidence == pytest.approx(smear.confidence, abs=0.02)
 
 
+def test_motion_does_not_depend_on_an_offset_that_float64_holds(smeared, smear):
+    for offset in (1e6, -1e8):
+        found = estimate.motion(smeared + offset)
+        assert found.length == pytest.approx(smear.length, abs=0.05)
+        assert found.confidence == pytest.approx(smear.confidence, abs=0.02)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_rounding_is_no_contrast(dtype):
+    ulp = np.spacing(dtype(0.75))
+    rounded = dtype(0.75) + ulp * np.random.default_rng(0).integers(0, 2, (80, 80)).astype(dtype)
+    assert estimate.motion(rounded).confidence == 0
+
+
 def test_the_image_is_not_changed(smeared):
     before = smeared.copy()
     estimate.defocus(smeared)
@@ -197,6 +211,7 @@ NOTHING = {
 @pytest.mark.parametrize("name", NOTHING)
 def test_nothing_is_told_from_nothing(name):
     image = NOTHING[name]
+    assert estimate.motion(image).confidence < 0.1
     assert estimate.defocus(image).confidence < 0.1
     assert estimate.gaussian(image).confidence < 0.1
     kind = estimate.kind(image)
@@ -206,6 +221,47 @@ def test_nothing_is_told_from_nothing(name):
         assert kind.confidence == 0
         assert estimate.noise(image) == 0
         assert np.array_equal(estimate.motion(image).psf(), [[1.0]])
+
+
+Y, X = np.mgrid[:256, :256] / 256
+
+
+def row_noise():
+    return np.repeat(np.random.default_rng(0).standard_normal((160, 1)), 160, 1)
+
+
+def faint_noise(sigma=0.001):
+    return sigma * np.random.default_rng(0).standard_normal(X.shape)
+
+
+# Sharp, or without any detail, and nothing like a photo: a blur makes their spectra likelier by thousands of nats, but not likely.
+DRAWN = {
+    "ramp": lambda: X + 0.3 * Y,
+    "ramp of 8 bits": lambda: np.rint(255 * (X + 0.3 * Y) / 1.3).astype(np.uint8),
+    "bowl": lambda: (X - 0.5) ** 2 + (Y - 0.4) ** 2,
+    "noisy bowl": lambda: (X - 0.5) ** 2 + (Y - 0.4) ** 2 + faint_noise(),
+    "step": lambda: (X > 0.5).astype(float),
+    "noisy step": lambda: (X > 0.5) + faint_noise(),
+    "oblique step": lambda: (X + 0.6 * Y > 0.7) + faint_noise(),
+    "boxes": lambda: ((X * 6 % 1 > 0.4) & (Y * 6 % 1 > 0.4)) + faint_noise(),
+    "one box": lambda: ((abs(X - 0.5) < 0.2) & (abs(Y - 0.5) < 0.1)) + faint_noise(),
+    "disk": lambda: (np.hypot(X - 0.5, Y - 0.5) < 0.3) + faint_noise(),
+    "rows": row_noise,
+    "noisy rows": lambda: row_noise() + faint_noise(0.01)[:160, :160],
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_no_blur_is_told_with_confidence_of_what_is_no_photo(name):
+    image = DRAWN[name]()
+    for estimator in (estimate.motion, estimate.defocus, estimate.gaussian):
+        assert estimator(image).confidence < 0.25
+
+
+@pytest.mark.parametrize("name", ["ramp", "noisy step", "boxes"])
+def test_no_kind_of_blur_is_told_with_confidence_of_what_is_no_photo(name):
+    kind = estimate.kind(DRAWN[name]())
+    assert max(kind.scores[family] for family in ("motion", "defocus", "gaussian")) < 0.25
 
 
 @pytest.mark.parametrize("scene", [leaves, camera])
@@ -275,6 +331,21 @@ def test_psf_of_the_estimates():
     assert estimate.Motion(9.0, 30.0, 1.0).psf(dtype=np.float32).dtype == np.float32
     assert np.array_equal(estimate.Defocus(3.0, 1.0).psf(), psf.defocus(3))
     assert np.array_equal(estimate.Gaussian(2.0, 2.0, 0.0, 1.0).psf(), psf.gaussian(2))
+    assert np.array_equal(estimate.Gaussian(3.0, 1.0, 40.0, 1.0).psf(), psf.gaussian((1, 3), angle=40))
+    small = estimate.Gaussian(2.0, 1.0, 40.0, 1.0).psf(shape=(15, 17), dtype=np.float32)
+    assert small.shape == (15, 17)
+    assert small.dtype == np.float32
+
+
+def by_quadrature(major, minor, angle, shape):
+    """The density at 16 x 16 points of each pixel, `major` along the angle."""
+    nodes, weights = np.polynomial.legendre.leggauss(16)
+    y, x = ((np.arange(n) - n // 2)[:, None] + nodes / 2 for n in shape)
+    y, x = -y[:, :, None, None], x[None, None]
+    c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    form = ((c * x + s * y) / major) ** 2 + ((c * y - s * x) / minor) ** 2
+    kernel = np.einsum("ypxq,p,q->yx", np.exp(-form / 2), weights, weights)
+    return kernel / kernel.sum()
 
 
 @pytest.mark.parametrize(("major", "minor"), [(3.0, 1.0), (2.0, 1.9), (1.5, 0.4)])
@@ -283,6 +354,7 @@ def test_turned_gaussian_kernel(major, minor):
     exact = psf.gaussian((major, minor), shape=along_rows.shape)
     assert np.abs(along_rows - exact).max() <= 1e-6
     kernel = estimate.Gaussian(major, minor, 30.0, 1.0).psf()
+    assert np.abs(kernel - by_quadrature(major, minor, 30.0, kernel.shape)).max() <= 1e-6
     assert kernel.sum() == pytest.approx(1)
     assert np.allclose(kernel, kernel[::-1, ::-1])
     y, x = (np.arange(n) - n // 2 for n in kernel.shape)

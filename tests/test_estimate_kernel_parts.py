@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from scipy import ndimage, optimize, signal
 
 from conftest import need
 from fastdeblur import psf
+from fastdeblur.errors import InvalidArgument
 from fastdeblur.estimate import _gradient_prior as prior
 from fastdeblur.estimate import _kernel_step as step
 from fastdeblur.estimate import _support as support
@@ -155,6 +158,25 @@ def test_resample_keeps_constants(h, w, hh, ww):
     assert_allclose(resample(np.full((h, w), 0.7), (hh, ww)), 0.7)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("sizes", "shape"), [((31, 40), (13, 9)), ((7, 5), (20, 11)), ((1, 9), (4, 9)), ((64, 3), (1, 2))]
+)
+def test_resample_is_a_triangle(sizes, shape, dtype):
+    image = np.random.default_rng(0).random(sizes).astype(dtype)
+
+    def weights(n, m):
+        scale = n / m
+        centres = (np.arange(m) + 0.5) * scale - 0.5
+        matrix = np.maximum(0, 1 - np.abs(np.arange(n) - centres[:, np.newaxis]) / max(scale, 1.0))
+        return matrix / matrix.sum(1, keepdims=True)
+
+    down, across = (weights(n, m) for n, m in zip(sizes, shape, strict=True))
+    found = resample(image, shape)
+    assert found.dtype == dtype
+    assert_allclose(found, down @ image @ across.T, rtol=1e-5 if dtype == np.float32 else 1e-12)
+
+
 def squares():
     image = np.full((120, 131), 0.3)
     image[20:70, 30:60] = 0.9
@@ -172,6 +194,37 @@ def test_hyper_laplacian_deblurs(native):
     result = hyper_laplacian(image, PSF, 0.01, native=native)
     assert result.dtype == np.float32
     assert ((result - sharp) ** 2).mean() < 0.1 * ((image - sharp) ** 2).mean()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -3e37])
+@pytest.mark.parametrize("native", [True, False])
+def test_hyper_laplacian_refuses_what_would_overflow(value, native):
+    image = squares()
+    image[30, 40] = value
+    with pytest.raises(InvalidArgument, match="image: expected"):
+        hyper_laplacian(image, PSF, 0.01, native=native)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e37])
+def test_native_steps_take_any_number(value):
+    need("native")
+    data = squares().astype(np.float32)
+    data[30, 40] = value
+    steps, table = prior.hyper_laplacian_steps(500.0, 0.5), prior.shrink_table(0.5)
+    x = prior.half_quadratic(data, data, PSF.astype(np.float32), steps, table, native=True)
+    assert x.shape == data.shape
+
+
+def test_native_steps_check_kernel_and_table():
+    need("native")
+    data, steps = np.zeros((8, 8), np.float32), prior.hyper_laplacian_steps(500.0, 0.5)
+    table = prior.shrink_table(0.5)
+    with pytest.raises(ValueError, match="kernel"):
+        prior.half_quadratic(data, data, np.ones((9, 3), np.float32), steps, table, native=True)
+    for density in (0.0, -1.0, np.nan, np.inf):
+        broken = replace(table, density=density)
+        with pytest.raises(ValueError, match="density"):
+            prior.half_quadratic(data, data, np.ones((3, 3), np.float32), steps, broken, native=True)
 
 
 def test_hyper_laplacian_fills_what_has_no_weight():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.ndimage import gaussian_filter, uniform_filter
 from scipy.signal import fftconvolve
 
@@ -588,7 +588,39 @@ def test_gammas_out_of_range_are_refused(gamma):
 
 
 def test_white_is_one_for_floats_in_srgb():
-    dark = 0.3 * scene("coins")
-    as_float = fastdeblur.deblur(dark, psf.defocus(2), gamma="srgb")
-    as_bytes = fastdeblur.deblur(np.rint(255 * dark).astype(np.uint8), psf.defocus(2))
-    assert np.abs(np.clip(as_float, 0, None) - as_bytes / 255).mean() < 2e-3
+    dark = np.rint(60 * scene("coins")).astype(np.uint8)
+    as_bytes, as_float = (
+        fastdeblur.deblur(photo, psf.defocus(2), gamma="srgb") for photo in (dark, dark / 255)
+    )
+    assert_allclose(np.clip(as_float, 0, 1), as_bytes / 255, atol=0.51 / 255)
+
+
+# ------------------------------------------------------------------------------------------------- extreme values
+
+
+@pytest.mark.parametrize("psf_given", [False, True])
+@pytest.mark.parametrize(
+    "values",
+    [
+        lambda y: 1e30 * y / y.max(),
+        lambda y: 1e-30 * y,
+        lambda y: np.where(y == y.max(), 1e30, y),
+        lambda y: np.where(y == y.max(), 1e30, 1e-30 * y),
+        lambda y: np.where(y == y.max(), -1e30, y),
+    ],
+    ids=["large", "small", "one large", "far apart", "one negative"],
+)
+def test_extreme_values_stay_numbers(values, psf_given):
+    y = values(blurred(scene("coins")[:120, :110], psf.motion(11, 30))[0])
+    for dtype in (np.float32, np.float64):
+        photo = y.astype(dtype)
+        found = fastdeblur.deblur(photo, psf.motion(11, 30) if psf_given else None)
+        assert found.dtype == dtype
+        assert np.isfinite(found).all()
+
+
+def test_a_sharp_crop_of_a_photo_is_left_alone():
+    photo = data.camera()[100:336, 120:376]
+    found = fastdeblur.deblur(photo, full=True)
+    assert_array_equal(found.image, photo)
+    assert found.method == "none"

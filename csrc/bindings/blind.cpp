@@ -3,6 +3,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <cmath>
 #include <optional>
 
 #include "bindings/restoration_arrays.h"
@@ -22,6 +23,9 @@ void half_quadratic(const Array& data, Array x, const Array& kernel, const Array
   require(same_shape(data, x), "x: expected the shape of data");
   require(steps.ndim() == 2 && steps.shape(1) == 2, "steps: expected (n, 2)");
   require(!table || (table->ndim() == 1 && table->size() >= 2), "table: expected at least two values");
+  require(kernel.shape(0) <= data.shape(0) && kernel.shape(1) <= data.shape(1),
+          "kernel: expected no larger than data");
+  require(!table || (density > 0 && std::isfinite(density)), "density: expected a finite number above 0");
   blind::HalfQuadratic problem{data.shape(0),   data.shape(1),   data.data(), kernel.data(),
                                kernel.shape(0), kernel.shape(1), {},          nullptr};
   for (py::ssize_t i = 0; i < steps.shape(0); ++i) problem.steps.push_back({steps.at(i, 0), steps.at(i, 1)});

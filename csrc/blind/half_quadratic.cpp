@@ -45,7 +45,7 @@ struct Lookup {
     for (int64_t i = 0; i < n; ++i) {
       const float a = std::fabs(g[i]) * to_index;
       beyond |= a > last;
-      const float at = std::min(a, last);
+      const float at = a <= last ? a : last;  // std::min would hand a NaN on, as an index
       const int k = static_cast<int>(at);
       const float part = at - static_cast<float>(k);
       const float shrunk = (values[k] + part * (values[k + 1] - values[k])) * scale;

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastdeblur.estimate import _transfer
 from fastdeblur.estimate._families import TRANSFER, Spectrum
 from fastdeblur.estimate._search import Found, Transfer
 
@@ -20,6 +21,12 @@ _MUCH = 1200.0  # nats of gain that make the ripple count half
 _GRID = 128  # cells per cycle of the fine spectrum
 _LEAST_GAIN = 40.0  # nats by which an image must beat white noise
 _LEAST_SIGNAL = 40.0  # cells that hold more signal than noise
+# How unlike a photo's a fit is, of a half: the coefficients' distance from photos', in nats, and so many for each that the mean
+# squared residual, in deviations, is above 1 where there is signal. Photos with the right blur come to 2 to 37, steps and grids
+# to 65 and more.
+_STRANGE, _MISFIT = 48.0, 10.0
+_FEW_SIGNALS = 100.0  # cells of signal that make a confidence one half
+_FARTHEST = 5.0  # residual, in deviations, that counts
 
 
 def _rise(value: float, half: float, power: float) -> float:
@@ -47,6 +54,19 @@ def blurred_so(family: str, found: dict[str, Found]) -> float:
         if rival not in ("none", family):
             confidence *= 1 / (1 + float(np.exp(np.clip((own.cost - other.cost) / _RIVAL, -50, 50))))
     return confidence
+
+
+def photographic(spectrum: Spectrum, transfer: Transfer, found: Found) -> float:
+    """Confidence that the image is what the fit takes it for: a photo's smooth spectrum, of a photo's slopes, under the blur.
+
+    A ramp, a step or a grid is not: then a blur can be likelier than none by thousands of nats, because it is less wrong.
+    """
+    fit = spectrum.fine
+    parameters = found.parameters[None]
+    kernels = [transfer, _transfer.motion_kernel] if transfer is _transfer.motion else [transfer]
+    misfit = min(fit.misfit(kernel(fit.cells, parameters), found.theta, _FARTHEST) for kernel in kernels)
+    strange = fit.strangeness(found.theta) + _MISFIT * max(0.0, misfit - 1)
+    return (1 - _rise(strange, _STRANGE, 8)) * _rise(signal(spectrum, transfer, found), _FEW_SIGNALS, 3)
 
 
 def signal(spectrum: Spectrum, transfer: Transfer, found: Found) -> float:
@@ -103,4 +123,5 @@ def confidence(spectrum: Spectrum, family: str, found: dict[str, Found]) -> floa
     own, transfer = found[family], TRANSFER[family]
     if not shows_something(spectrum, transfer, own):
         return 0.0
-    return blurred_so(family, found) * (1 - unexplained(spectrum, transfer, found, family))
+    likely = blurred_so(family, found) * photographic(spectrum, transfer, own)
+    return likely * (1 - unexplained(spectrum, transfer, found, family))

@@ -40,17 +40,25 @@ def as_channels(image: Any, channel_axis: Any, least: int) -> npt.NDArray[Any]:
     return channels
 
 
+def rounding(dtype: np.dtype[Any]) -> float:
+    """The share of an image's largest value below which its contrast can be rounding: of its own dtype, float64 for integers."""
+    return 4 * float(max(np.finfo(dtype if dtype.kind == "f" else np.float64).eps, np.finfo(np.float64).eps))
+
+
 def as_plane(image: Any, channel_axis: Any, least: int) -> Plane | None:
     """The checked image as one plane; None if it is constant, or clipped all over."""
     channels = as_channels(image, channel_axis, least)
     mean = np.mean(channels, axis=0, dtype=np.float64)
+    largest = float(max(channels.max(), -float(channels.min())))
+    if not largest > 0:
+        return None
+    mean /= largest
     mean -= mean.mean()
     scale = float(mean.std())
-    largest = float(np.max(np.abs(channels)))
-    if not scale > 1e-6 * largest:  # less than float32 would show
+    if not scale > rounding(channels.dtype):
         return None
     pixels = (mean / scale).astype(np.float32)
-    return Plane(pixels, _weights(channels), scale)
+    return Plane(pixels, _weights(channels), scale * largest)
 
 
 def _weights(channels: npt.NDArray[Any]) -> FloatArray | None:

@@ -65,6 +65,17 @@ class SpectrumFit:
         residual, _, share, _ = self._evaluate(transfer, theta[None])
         return residual[0], share[0]
 
+    def misfit(self, transfer: FloatArray, theta: Float64Array, farthest: float) -> float:
+        """Mean squared residual, in deviations cut at `farthest`, of the cells of more signal than noise; 0 if there are none."""
+        _, _, share, z = self._evaluate(transfer, theta[None])
+        squares = np.minimum(z, np.float32(farthest))[share > 0.5] ** 2
+        return float(squares.mean(dtype=np.float64)) if squares.size else 0.0
+
+    def strangeness(self, theta: Float64Array) -> float:
+        """How far a fit lies from the prior's mean, in nats: half of the number of coefficients on average."""
+        away = theta - self._mean
+        return float(0.5 * away @ self._precision @ away)
+
     def cost_of_noise(self) -> float:
         """The cost, in nats, of there being nothing but white noise."""
         level = float(np.median(self._y))

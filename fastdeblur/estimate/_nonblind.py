@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastdeblur._checks import require_finite
 from fastdeblur.estimate._border import on_grid
 from fastdeblur.estimate._gradient_prior import (
     FloatArray,
@@ -19,6 +20,7 @@ from fastdeblur.estimate._gradient_prior import (
 # Of the prior's weight against the noise's variance, in units of the image's range: 2000 at 1 % of noise, as in the paper.
 _PRIOR = 0.2
 _LARGEST, _SMALLEST = 2e5, 20.0
+_LARGEST_VALUE = 1e15
 _FILLINGS = 12  # with half of them a lamp leaves a third more around itself
 _PACE = 1.9  # of a filling's step: below 2, where it would cease to converge
 
@@ -39,7 +41,7 @@ def hyper_laplacian(
 
     Parameters
     ----------
-    image : (h, w), range about 1: the prior is not linear
+    image : (h, w), range about 1: the prior is not linear; finite, within +-1e15, whose squares float32 holds
     psf : (h, w), sum 1, origin at ``shape // 2``
     noise_sigma : standard deviation of the noise, which sets lambda = 0.2 / noise_sigma^2 within [20, 2e5]
     exponent : in (0, 1)
@@ -55,6 +57,7 @@ def hyper_laplacian(
 
     Source: Krishnan and Fergus 2009, "Fast image deconvolution using hyper-Laplacian priors", NIPS 22.
     """
+    require_finite(image, "image", limit=_LARGEST_VALUE)
     height, width = image.shape
     kernel = np.ascontiguousarray(psf, np.float32)
     weight = float(np.clip(_PRIOR / max(noise_sigma, 1e-6) ** 2, _SMALLEST, _LARGEST))

@@ -15,24 +15,30 @@ _STRUCTURE = 2.0
 _BLOCK = 8
 
 
-def structure(image: NDArray[Any]) -> float:
+def structure(image: NDArray[Any], rounding: float = 0.0) -> float:
     """How much coarser than white noise an image is: the spread of its block means over what white noise would leave.
 
-    1 for white noise of any level, 0 for a constant; tens for photographs, sharp or blurred.
+    1 for white noise of any level, 0 for a constant; tens for photographs, sharp or blurred. Where the spread is less than the
+    `rounding`, a share of the largest value, it tells nothing: 0.
     """
+    largest = float(max(image.max(), -image.min()))
+    if not largest > 0:
+        return 0.0
+    image = image / largest
+    image -= image.mean()
     step = max(1, min(_BLOCK, min(image.shape) // 4))
     height, width = (n // step * step for n in image.shape)
     means = image[:height, :width].reshape(height // step, step, width // step, step).mean((1, 3))
     # Differences of diagonal neighbours see the noise, and of a photograph no more than its finest detail.
     fine = np.median(np.abs(image[1:, 1:] - image[:-1, :-1])) / (0.6745 * np.sqrt(2))
     coarse = float(means.std())
-    if coarse <= 1e-7 * max(1.0, float(np.abs(image).max())):
+    if coarse <= max(rounding, float(np.finfo(np.float64).eps)):
         return 0.0
     return float(coarse * step / max(float(fine), 1e-3 * coarse))
 
 
-def has_structure(image: NDArray[Any]) -> bool:
-    return structure(image) > _STRUCTURE
+def has_structure(image: NDArray[Any], rounding: float) -> bool:
+    return structure(image, rounding) > _STRUCTURE
 
 
 def agreement(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from fastdeblur import psf
@@ -15,7 +15,6 @@ from fastdeblur.estimate._input import as_plane
 from fastdeblur.estimate.motion import LEAST, SHORTEST, longest
 
 _ROUND = 1.5  # ratio of the axes up to which no motion could be meant
-_REACH = 5.0  # deviations in the kernel's frame, as in psf.gaussian
 
 
 @dataclass(frozen=True)
@@ -36,20 +35,9 @@ class Gaussian:
         """The standard deviation of the round Gaussian of the same area, in pixels."""
         return math.sqrt(self.sigma_major * self.sigma_minor)
 
-    def psf(self) -> npt.NDArray[np.float64]:
-        """The kernel, sum 1, odd shape, reaching 5 deviations: integrated over each pixel by quadrature where it is turned."""
-        if self.sigma_major == self.sigma_minor:
-            return psf.gaussian(self.sigma_major)
-        across, up = math.cos(math.radians(self.angle)), math.sin(math.radians(self.angle))
-        # A deviation that no pixel shows would fall between the quadrature's points.
-        major, minor = max(self.sigma_major, 0.1), max(self.sigma_minor, 0.1)
-        half = [math.ceil(_REACH * math.hypot(major * a, minor * b)) for a, b in ((up, across), (across, up))]
-        nodes, weights = np.polynomial.legendre.leggauss(16)
-        y, x = (np.arange(-n, n + 1)[:, None] + nodes / 2 for n in half)
-        y, x = y[:, :, None, None], x[None, None]
-        form = ((across * x - up * y) / major) ** 2 + ((up * x + across * y) / minor) ** 2
-        kernel = np.einsum("ypxq,p,q->yx", np.exp(-form / 2), weights, weights)
-        return np.asarray(kernel / kernel.sum(), np.float64)
+    def psf(self, **options: Any) -> npt.NDArray[Any]:
+        """The kernel: `fastdeblur.psf.gaussian((sigma_minor, sigma_major), angle=angle, **options)`."""
+        return psf.gaussian((self.sigma_minor, self.sigma_major), angle=self.angle, **options)
 
 
 @names_memory_errors

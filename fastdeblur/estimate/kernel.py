@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastdeblur import _isa
 from fastdeblur._checks import (
+    as_axis,
     as_choice,
     as_count,
     as_real_array,
@@ -24,6 +25,7 @@ from fastdeblur.estimate import _support as support
 from fastdeblur.estimate._border import on_grid
 from fastdeblur.estimate._exposure import clipped, widened
 from fastdeblur.estimate._gradient_prior import FloatArray, count_steps, half_quadratic
+from fastdeblur.estimate._input import rounding
 from fastdeblur.estimate._kernel_step import normal_equations, solve
 from fastdeblur.estimate._resample import resample
 from fastdeblur.estimate._spectrum import support_by_spectrum
@@ -146,14 +148,14 @@ def kernel(
     J. Pan, Z. Hu, Z. Su, M.-H. Yang, CVPR 2014, doi:10.1109/CVPR.2014.371 (half-quadratic splitting, the schedule of scales)
     S. Cho, S. Lee, ACM Trans. Graph. 28(5):145, 2009, doi:10.1145/1618452.1618491 (the kernel from gradients)
     """
-    grey = _as_grey(image, channel_axis)
+    grey, least = _as_grey(image, channel_axis)
     frame = _as_size(size, grey.shape)
     if callback is not None and not callable(callback):
         raise InvalidArgument(f"callback: expected a callable, got {type(callback).__name__}")
     native = _use_native(backend)
     threads = as_thread_count(n_threads)
 
-    if not has_structure(grey):
+    if not has_structure(grey, least):
         shape = frame or (1, 1)
         return KernelEstimate(support.impulse(shape), 0.0, shape, (), 0.0, False)
     unit = _normalised(grey)
@@ -246,7 +248,8 @@ class _Search:
             return False
 
 
-def _as_grey(image: ArrayLike, channel_axis: int | None) -> Kernel:
+def _as_grey(image: ArrayLike, channel_axis: int | None) -> tuple[NDArray[np.float64], float]:
+    """The checked image, its channels averaged, and the share of its largest value that can be rounding."""
     array = as_real_array(image, "image")
     if channel_axis is not None:
         if array.ndim != 3:
@@ -257,19 +260,9 @@ def _as_grey(image: ArrayLike, channel_axis: int | None) -> Kernel:
         raise InvalidArgument(f"image: expected 2-D (h, w), got shape {array.shape}{hint}")
     if array.size == 0:
         raise InvalidArgument(f"image: expected at least one pixel, got shape {array.shape}")
-    require_finite(array, "image")
+    require_finite(array, "image", limit=1e30)
     grey = array.astype(np.float64)
-    return np.asarray(grey if channel_axis is None else grey.mean(axis))
-
-
-def as_axis(value: Any, ndim: int) -> int:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise InvalidArgument(f"channel_axis: expected an integer or None, got {value!r}")
-    if not -ndim <= value < ndim:
-        raise InvalidArgument(
-            f"channel_axis: expected {-ndim} to {ndim - 1} for {ndim} image axes, got {value}"
-        )
-    return int(value)
+    return np.asarray(grey if channel_axis is None else grey.mean(axis)), rounding(array.dtype)
 
 
 def _as_size(size: Any, shape: Size) -> Size | None:
@@ -278,7 +271,9 @@ def _as_size(size: Any, shape: Size) -> Size | None:
         if smallest < 16:
             raise InvalidArgument(f"image: expected at least 16 pixels on each axis, got shape {shape}")
         return None
-    pair = isinstance(size, (Sequence, np.ndarray)) and not isinstance(size, (str, bytes))
+    pair = (
+        isinstance(size, (Sequence, np.ndarray)) and not isinstance(size, (str, bytes)) and np.ndim(size) > 0
+    )
     if pair and len(size) != 2:
         raise InvalidArgument(f"size: expected an odd integer or two of them, got {size!r}")
     sizes = [as_count(n, "size", minimum=1) for n in (size if pair else (size, size))]

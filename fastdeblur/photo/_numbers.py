@@ -16,6 +16,8 @@ FloatArray = NDArray[np.float32]
 
 # Of all values, up to the one that counts as bright: lamps do not set the exposure.
 _BRIGHT = 0.999
+# Of the largest light, at least: further apart, the squares of the brightest leave float32 nothing of the rest, or overflow.
+_DIMMEST = 1e-7
 _LOOKED_AT = 1 << 20  # values
 _GAMMAS = (0.1, 10)
 
@@ -66,7 +68,8 @@ class Numbers:
             unit = max(unit, 1.0) if law == "srgb" else unit  # no power law: what is white matters
         some = channels.reshape(-1)[:: max(1, channels.size // _LOOKED_AT)]
         light = _light.decode(np.abs(np.asarray(some / unit, np.float32)), law)
-        return cls(law, unit, float(np.quantile(light, _BRIGHT)) or 1.0)
+        bright = float(np.quantile(light, _BRIGHT))
+        return cls(law, unit, max(bright, _DIMMEST) if bright > 0 else 1.0)
 
     def light(self, channels: NDArray[Any]) -> FloatArray:
         """Linear light in units of the exposure."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastdeblur._checks import (
-    _as_axis,
+    as_axis,
     as_choice,
     as_number,
     as_real_array,
@@ -70,7 +70,7 @@ def from_image(
     if channel_axis is not None:
         if array.ndim == 0 or array.size == 0:
             raise InvalidArgument(f"image: expected at least one pixel, got shape {array.shape}")
-        array = array.mean(axis=_as_axis(channel_axis, array.ndim), dtype=np.float64)
+        array = array.mean(axis=as_axis(channel_axis, array.ndim), dtype=np.float64)
     light = given(array, "image", (2, 3))
     sizes = None if shape is None else check_shape(shape, light.ndim)
     cut = as_number(noise_cut, "noise_cut")
