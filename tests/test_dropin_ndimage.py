@@ -744,3 +744,10 @@ def test_opposite_weights_make_nothing_of_a_flat_image(dtype):
     np.testing.assert_array_equal(
         ndimage.gaussian_filter(flat, 9.0), scipy_ndimage.gaussian_filter(flat, 9.0)
     )
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", ">i2"])
+@pytest.mark.parametrize("shape", [(5,), (5, 6)])
+def test_medians_of_foreign_byte_order_are_as_there(dtype, shape):
+    array = np.random.default_rng(0).integers(0, 9, shape).astype(dtype)
+    same("median_filter", array, 3)

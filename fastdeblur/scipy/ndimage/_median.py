@@ -70,11 +70,11 @@ def median_filter(
                 raise Unsuited
             starts[axis] = start_of(window[axis], at)
         elements = math.prod(window)
-        # Lines that are short against the window have rules of their own there.
+        # Lines that are short against the window, or of foreign byte order, have rules of their own there.
         if (
             elements % 2 == 0
             or not 3 <= elements <= MOST_IN_WINDOW
-            or (array.ndim == 1 and array.size <= elements)
+            or (array.ndim == 1 and (array.size <= elements or not input.dtype.isnative))
         ):
             raise Unsuited
         number = mode_number(mode)
