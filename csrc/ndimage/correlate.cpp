@@ -26,12 +26,6 @@ struct Tap {
   T weight;
 };
 
-template <class T, bool Fused>
-FASTDEBLUR_INLINE Vector<T> accumulate(Vector<T> sum, Vector<T> x, Vector<T> weight) {
-  if constexpr (Fused) return multiply_add(x, weight, sum);
-  return sum + weight * x;
-}
-
 // The taps of one kernel row meet output rows First to Last of the tile; `weights` are those for output row
 // 0.
 template <class T, bool Fused, int First, int Last>
@@ -274,8 +268,12 @@ void correlate(const Correlation& given) {
   switch (problem.arithmetic) {
     case Arithmetic::exact:
       return Correlator<double, false>(problem).run();
-    case Arithmetic::fused:
-      return Correlator<double, true>(problem).run();
+    case Arithmetic::fused: {
+      const int64_t taps = product(problem.weights_shape, problem.weights_shape.size());
+      if (nothing_cancels(static_cast<const double*>(problem.weights), taps))
+        return Correlator<double, true>(problem).run();
+      return Correlator<double, false>(problem).run();
+    }
     case Arithmetic::modular:
       if (bytes_of(problem.out_element) <= 4) return Correlator<std::uint32_t, false>(problem).run();
       return Correlator<std::uint64_t, false>(problem).run();

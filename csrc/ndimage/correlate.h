@@ -10,7 +10,8 @@
 namespace fastdeblur::ndimage {
 
 // exact: in double, each product rounded, summed in the kernel's C order, as SciPy's: the same bits.
-// fused: in double with fused multiply-adds, for results that are rounded to float32 anyway.
+// fused: in double with fused multiply-adds, for results that are rounded to float32 anyway; as exact where
+// weights have both signs, so that what cancels is 0.
 // modular: whole numbers modulo 2^32 or 2^64, as NumPy's integers.
 enum class Arithmetic { exact, fused, modular };
 

@@ -14,12 +14,6 @@ namespace {
 constexpr int kAcross = 8;  // vectors: enough sums at once to hide an addition's latency
 static_assert(kLineStep % (kAcross * kLanes<double>) == 0);
 
-template <bool fused>
-FASTDEBLUR_INLINE Vector<double> accumulate(Vector<double> sum, Vector<double> value, Vector<double> weight) {
-  if constexpr (fused) return multiply_add(value, weight, sum);
-  return sum + value * weight;
-}
-
 template <Symmetry symmetry>
 FASTDEBLUR_INLINE Vector<double> meet(Vector<double> left, Vector<double> right) {
   return symmetry == Symmetry::even ? left + right : left - right;
@@ -43,7 +37,7 @@ void correlate_vectors(const double* x, int64_t step, int64_t n, const double* w
       for (int u = 0; u < kAcross; ++u) {
         Vector<double> value = load(left + u * lanes);
         if constexpr (symmetry != Symmetry::none) value = meet<symmetry>(value, load(right + u * lanes));
-        sums[u] = accumulate<fused>(sums[u], value, weight);
+        sums[u] = accumulate<double, fused>(sums[u], value, weight);
       }
     }
     for (int u = 0; u < kAcross; ++u) store(out + i + u * lanes, sums[u]);
@@ -114,52 +108,38 @@ template <Symmetry symmetry, bool fused>
 void correlate_pair(const double* x, int64_t pitch, int64_t n, const double* weights, int64_t taps,
                     double* out, int64_t out_pitch) {
   constexpr int64_t lanes = kLanes<double>;
-  const int64_t last = taps - 1, middle = taps / 2;
+  constexpr bool symmetric = symmetry != Symmetry::none;
+  const int64_t first = symmetric ? taps / 2 : taps - 1;
   for (int64_t i = 0; i < n; i += kPairAcross * lanes) {
     Vector<double> upper[kPairAcross], lower[kPairAcross], a[kPairAcross], c[kPairAcross];
     const double* from = x + i;
-    if constexpr (symmetry == Symmetry::none) {
-      const double* end = from + last * pitch;
+    const double* to = from + taps * pitch;
+#pragma GCC unroll 4
+    for (int u = 0; u < kPairAcross; ++u) {
+      const double* begin = from + first * pitch + u * lanes;
+      upper[u] = load(begin) * splat(weights[first]);
+      lower[u] = load(begin + pitch) * splat(weights[first]);
+      a[u] = load(from + u * lanes);
+      if constexpr (symmetric) c[u] = load(to + u * lanes);
+    }
+#pragma GCC unroll 2
+    for (int64_t k = 0; k < first; ++k) {
+      const Vector<double> weight = splat(weights[k]);
+      from += pitch;
+      to -= pitch;
 #pragma GCC unroll 4
       for (int u = 0; u < kPairAcross; ++u) {
-        upper[u] = load(end + u * lanes) * splat(weights[last]);
-        lower[u] = load(end + pitch + u * lanes) * splat(weights[last]);
-        a[u] = load(from + u * lanes);
-      }
-#pragma GCC unroll 2
-      for (int64_t k = 0; k < last; ++k) {
-        const Vector<double> weight = splat(weights[k]);
-        from += pitch;
-#pragma GCC unroll 4
-        for (int u = 0; u < kPairAcross; ++u) {
-          upper[u] = accumulate<fused>(upper[u], a[u], weight);
-          a[u] = load(from + u * lanes);
-          lower[u] = accumulate<fused>(lower[u], a[u], weight);
+        const Vector<double> next = load(from + u * lanes);
+        if constexpr (symmetric) {
+          const Vector<double> inner = load(to + u * lanes);
+          upper[u] = accumulate<double, fused>(upper[u], meet<symmetry>(a[u], inner), weight);
+          lower[u] = accumulate<double, fused>(lower[u], meet<symmetry>(next, c[u]), weight);
+          c[u] = inner;
+        } else {
+          upper[u] = accumulate<double, fused>(upper[u], a[u], weight);
+          lower[u] = accumulate<double, fused>(lower[u], next, weight);
         }
-      }
-    } else {
-      const double* centre = from + middle * pitch;
-      const double* to = from + taps * pitch;
-#pragma GCC unroll 4
-      for (int u = 0; u < kPairAcross; ++u) {
-        upper[u] = load(centre + u * lanes) * splat(weights[middle]);
-        lower[u] = load(centre + pitch + u * lanes) * splat(weights[middle]);
-        a[u] = load(from + u * lanes);
-        c[u] = load(to + u * lanes);
-      }
-#pragma GCC unroll 2
-      for (int64_t k = 0; k < middle; ++k) {
-        const Vector<double> weight = splat(weights[k]);
-        from += pitch;
-        to -= pitch;
-#pragma GCC unroll 4
-        for (int u = 0; u < kPairAcross; ++u) {
-          const Vector<double> inner_a = load(from + u * lanes), inner_c = load(to + u * lanes);
-          upper[u] = accumulate<fused>(upper[u], meet<symmetry>(a[u], inner_c), weight);
-          lower[u] = accumulate<fused>(lower[u], meet<symmetry>(inner_a, c[u]), weight);
-          a[u] = inner_a;
-          c[u] = inner_c;
-        }
+        a[u] = next;
       }
     }
 #pragma GCC unroll 4

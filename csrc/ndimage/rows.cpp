@@ -76,6 +76,14 @@ void round_trip(double* values, int64_t n) {
   for (int64_t i = 0; i < n; ++i) values[i] = static_cast<double>(cast<To>(values[i]));
 }
 
+// Of every cache line; Write: 1 if it will be written to.
+template <int Write>
+void prefetch([[maybe_unused]] const char* from, [[maybe_unused]] int64_t bytes) {
+#if defined(__GNUC__)
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, Write);
+#endif
+}
+
 }  // namespace
 
 template <class T>
@@ -122,25 +130,13 @@ void load_row(const Row& row, Mode mode, T constant, int64_t begin, int64_t end,
 }
 
 void prefetch_row(const Row& row, int64_t begin, int64_t end) {
-#if defined(__GNUC__)
   if (!row.data) return;
   const int64_t bytes = bytes_of(row.element);
-  const char* last = row.data + std::clamp<int64_t>(end, 0, row.width) * bytes;
-  for (const char* line = row.data + std::clamp<int64_t>(begin, 0, row.width) * bytes; line < last;
-       line += 64)
-    __builtin_prefetch(line);
-#else
-  static_cast<void>(row), static_cast<void>(begin), static_cast<void>(end);
-#endif
+  const int64_t first = std::clamp<int64_t>(begin, 0, row.width);
+  prefetch<0>(row.data + first * bytes, (std::clamp<int64_t>(end, first, row.width) - first) * bytes);
 }
 
-void prefetch_for_writing(const char* row, int64_t bytes) {
-#if defined(__GNUC__)
-  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(row + i, 1);
-#else
-  static_cast<void>(row), static_cast<void>(bytes);
-#endif
-}
+void prefetch_for_writing(const char* row, int64_t bytes) { prefetch<1>(row, bytes); }
 
 template void load_row(const Row&, Mode, double, int64_t, int64_t, double*);
 template void load_row(const Row&, Mode, std::uint8_t, int64_t, int64_t, std::uint8_t*);

@@ -10,6 +10,7 @@
 #include "ndimage/line_kernel.h"
 #include "ndimage/rows.h"
 #include "ndimage/units.h"
+#include "ndimage/vector.h"
 
 namespace fastdeblur::ndimage {
 
@@ -26,8 +27,8 @@ class SeparableFilter {
         float32_(p_.out_element == Element::f32),
         down_(symmetry_of(p_.vertical)),
         along_(symmetry_of(p_.horizontal)),
-        fused_down_(float32_ && nothing_cancels(p_.vertical)),
-        fused_along_(float32_ && nothing_cancels(p_.horizontal)),
+        fused_down_(may_fuse(p_.vertical)),
+        fused_along_(may_fuse(p_.horizontal)),
         more_rows_(std::max<int64_t>(p_.vertical.taps, 1) - 1),
         more_columns_(std::max<int64_t>(p_.horizontal.taps, 1) - 1) {
     // A patch is to stay in half of a level-2 cache of 512 KiB.
@@ -73,10 +74,8 @@ class SeparableFilter {
     Buffer<double> patch, middle, results, windows, sums;
   };
 
-  // What opposite weights make 0 of must be 0: there each product is rounded, as SciPy's is.
-  static bool nothing_cancels(const LineKernel& kernel) {
-    return kernel.weights && std::all_of(kernel.weights, kernel.weights + kernel.taps,
-                                         [](double weight) { return weight >= 0; });
+  bool may_fuse(const LineKernel& kernel) const {
+    return float32_ && kernel.weights && nothing_cancels(kernel.weights, kernel.taps);
   }
 
   static int64_t round_up(int64_t n) { return (n + kLineStep - 1) / kLineStep * kLineStep; }

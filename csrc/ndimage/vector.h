@@ -1,6 +1,7 @@
 // Registers of lanes, for the kernels of this folder.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "cpu/transpose.h"
@@ -20,6 +21,8 @@
 #endif
 
 namespace fastdeblur::ndimage {
+
+using std::int64_t;
 
 #if defined(__AVX512F__)
 constexpr int kRegisterBytes = 64;
@@ -78,6 +81,19 @@ FASTDEBLUR_INLINE Vector<double> multiply_add(Vector<double> x, Vector<double> w
 #else
   return sum + x * w;
 #endif
+}
+
+// sum + x * w, fused where that is wanted and the processor can.
+template <class T, bool fused>
+FASTDEBLUR_INLINE Vector<T> accumulate(Vector<T> sum, Vector<T> x, Vector<T> w) {
+  if constexpr (fused) return multiply_add(x, w, sum);
+  return sum + x * w;
+}
+
+// Whether a kernel's products may be added unrounded: what opposite weights make 0 of must be 0, as with
+// SciPy.
+inline bool nothing_cancels(const double* weights, int64_t n) {
+  return std::all_of(weights, weights + n, [](double weight) { return weight >= 0; });
 }
 
 }  // namespace fastdeblur::ndimage

@@ -164,9 +164,7 @@ def _window(
         raise Unsuited
     functions = core()
     assert functions is not None
-    # What opposite weights make 0 of must be 0: fused, it would not be.
-    fused = result.array.dtype == np.float32 and bool((kernel >= 0).all())
-    arithmetic = FUSED if fused else EXACT
+    arithmetic = FUSED if result.array.dtype == np.float32 else EXACT
     functions.ndimage_correlate(
         array, np.ascontiguousarray(kernel), result.array, starts, number, constant, arithmetic
     )

@@ -32,7 +32,7 @@ _BOUNDARIES = {
     "symm": REFLECT,
     "symmetric": REFLECT,
 }
-_EXACT, _FUSED, _MODULAR = 0, 1, 2
+_FUSED, _MODULAR = 1, 2
 
 # The core leaves out weights this small, as ndimage does; scipy.signal uses them.
 _SMALLEST = float(np.finfo(np.float64).eps)
@@ -69,8 +69,7 @@ def correlate_weights(
         # 0 * inf would be NaN.
         if zeros is None or (zeros and not finite(image)):
             return None
-        # What opposite weights make 0 of must be 0: fused, it would not be.
-        arithmetic = _FUSED if by.min() >= 0 else _EXACT
+        arithmetic = _FUSED
     elif dtype.kind in "iu":
         by = np.array(weights, np.int64, order="C").view(np.uint64)
         arithmetic = _MODULAR
