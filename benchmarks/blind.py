@@ -24,8 +24,8 @@ from scipy.signal import fftconvolve
 
 from fastdeblur import estimate
 from fastdeblur.estimate._nonblind import hyper_laplacian
-from machine import commit, describe, disturbance, versions
-from results_file import FOLDER, save
+from machine import provenance
+from results_file import FOLDER, SCHEMA, save
 
 SIDE, NOISE, BORDER, SEED = 255, 0.01, 20, 0
 LIMITS = (1.5, 2.0, 3.0, 4.0, 5.0)
@@ -122,7 +122,7 @@ def main() -> int:
         return 2
     folder = Path(os.environ["FASTDEBLUR_DATA"])
     kernels = [np.load(path) for path in sorted((folder / "kernels/levin09").glob("*.npy"))]
-    noise = disturbance()
+    source = provenance()
     rows = []
     for i, name in enumerate(PHOTOS[: arguments.images]):
         sharp = photo(folder / name)
@@ -133,11 +133,8 @@ def main() -> int:
     ratios = np.array([row["ratio"] for row in rows])
     table = {f"{limit:g}": round(float((ratios <= limit).mean()), 3) for limit in LIMITS}
     results = {
-        "schema": 1,
-        "machine": describe(),
-        "disturbance": noise,
-        "commit": commit(),
-        "versions": versions(),
+        "schema": SCHEMA,
+        **source,
         "side": SIDE,
         "noise": NOISE,
         "size": "estimated" if arguments.unknown_size else "known",

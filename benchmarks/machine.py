@@ -118,6 +118,16 @@ def describe() -> dict[str, object]:
     }
 
 
+def provenance() -> dict[str, object]:
+    """Where, when disturbed by what, and of which versions a run is; to be asked for before it begins."""
+    return {
+        "machine": describe(),
+        "disturbance": disturbance(),
+        "commit": commit(),
+        "versions": versions(),
+    }
+
+
 def disturbance() -> str:
     """What else keeps the processors busy, in words; empty on a quiet machine."""
 

@@ -26,8 +26,8 @@ from skimage.metrics import structural_similarity
 
 import fastdeblur
 from fastdeblur import _light, psf
-from machine import commit, describe, disturbance, versions
-from results_file import FOLDER, load, save
+from machine import provenance
+from results_file import FOLDER, SCHEMA, load, save
 
 BORDER, REACH = 24, 8
 PHOTOS = tuple(f"test/kodak24/kodim{i:02d}.png" for i in range(2, 25, 2))
@@ -92,11 +92,11 @@ def main() -> int:
     if "FASTDEBLUR_DATA" not in os.environ:
         print("FASTDEBLUR_DATA: expected the folder of test data, not set", file=sys.stderr)
         return 2
-    noise = disturbance()
+    source = provenance()
     rows: list[dict[str, Any]] = []
     if arguments.resume:
         begun_before = load(arguments.out)
-        if begun_before["commit"] != commit():
+        if begun_before["commit"] != source["commit"]:
             print(f"--resume: {arguments.out} is of another commit", file=sys.stderr)
             return 2
         rows = begun_before["cases"]
@@ -129,11 +129,8 @@ def main() -> int:
         rows.append(row)
         print(row, flush=True)
         results = {
-            "schema": 1,
-            "machine": describe(),
-            "disturbance": noise,
-            "commit": commit(),
-            "versions": versions(),
+            "schema": SCHEMA,
+            **source,
             "cases": rows,
         }
         save(results, arguments.out)

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from fastdeblur.errors import InvalidArgument, OutOfMemory, PSFWarning
 
 MAX_NDIM = 3
+# Of a PSF's absolute values' sum over its sum: beyond it too few digits of the sum are left.
+MOST_CANCELLED = 1e6
 _AXES = {1: "(w,)", 2: "(h, w)", 3: "(d, h, w)"}
 
 P = ParamSpec("P")
@@ -91,7 +93,7 @@ def normalised(psf: NDArray[np.float64]) -> NDArray[np.float64]:
         raise InvalidArgument(f"psf: expected a positive, finite sum, got {total:g}")
     psf = psf / total
     mass = float(np.abs(psf).sum())
-    if not mass < 1e6:
+    if not mass < MOST_CANCELLED:
         raise InvalidArgument(f"psf: expected a sum that its values do not cancel in, got {total:g}")
     negative = -float(psf[psf < 0].sum())
     if negative > 0:

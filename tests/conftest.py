@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from io import StringIO
 
 # Threads that wait must not take the processors from those that work; read when OpenMP is loaded, hence first of all.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -77,6 +78,21 @@ def native() -> str:
 def backend_of_psf(request: pytest.FixtureRequest) -> str:
     """Each backend that PSF generators have and that works here."""
     return need(request.param)
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> StringIO:
+    """What the progress bar shows, as if it were on a terminal."""
+    console = pytest.importorskip("rich.console").Console
+    from fastdeblur.cli import progress
+
+    shown = StringIO()
+    monkeypatch.setattr(
+        progress,
+        "Console",
+        lambda stderr: console(file=shown, force_terminal=True, width=120, color_system=None),
+    )
+    return shown
 
 
 @pytest.fixture(params=["float32", "float64"])

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -625,17 +624,9 @@ def test_the_package_does_not_import_the_command():
     assert printed.strip() == "[]"
 
 
-def test_the_bar_shows_iterations(monkeypatch):
-    from rich.console import Console
-
+def test_the_bar_shows_iterations(terminal):
     from fastdeblur.cli import progress
 
-    shown = StringIO()
-    monkeypatch.setattr(
-        progress,
-        "Console",
-        lambda stderr: Console(file=shown, force_terminal=True, width=120, color_system=None),
-    )
     image = np.random.default_rng(0).random((2, 12, 12))
     with progress.Bar(1, quiet=False) as bar:
         bar.begin("a.png", runs=2)
@@ -644,8 +635,8 @@ def test_the_bar_shows_iterations(monkeypatch):
         assert bar._progress.tasks[0].completed == 1
         bar.end()
         assert bar._progress.tasks[0].completed == 1
-    assert "a.png" in shown.getvalue()
-    assert "iteration 4/4" in shown.getvalue()
+    assert "a.png" in terminal.getvalue()
+    assert "iteration 4/4" in terminal.getvalue()
     with progress.Bar(1, quiet=True) as bar:
         assert bar.callback() is None
 

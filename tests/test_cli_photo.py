@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from io import StringIO
 
 import numpy as np
 import pytest
@@ -274,17 +273,8 @@ def test_a_failure_while_copying_leaves_nothing(place, answers, monkeypatch):
     assert not [p.name for p in place.iterdir() if "out.png" in p.name]
 
 
-def test_the_bar_shows_the_search(monkeypatch):
-    from rich.console import Console
-
+def test_the_bar_shows_the_search(terminal):
     from fastdeblur.cli import progress
-
-    shown = StringIO()
-    monkeypatch.setattr(
-        progress,
-        "Console",
-        lambda stderr: Console(file=shown, force_terminal=True, width=120, color_system=None),
-    )
 
     def state(iteration, size):
         return estimate.KernelProgress(iteration, 10, 1 + iteration // 5, 3, size, lambda: None)
@@ -301,7 +291,7 @@ def test_the_bar_shows_the_search(monkeypatch):
         assert task.completed == pytest.approx(0.9)
         bar.end()
         assert task.completed == 1
-    assert "kernel 45x45, scale 3/3" in shown.getvalue()
+    assert "kernel 45x45, scale 3/3" in terminal.getvalue()
     with progress.Bar(1, quiet=True) as bar:
         assert bar.callback(searching=True) is None
 
@@ -349,14 +339,9 @@ def test_every_kind_has_a_name():
     assert set(unknown._NAMES) == {"motion", "defocus", "gaussian", "shake"}
 
 
-def test_the_bar_counts_a_colour_photos_pages_not_its_channels(monkeypatch):
-    from rich.console import Console
-
+def test_the_bar_counts_a_colour_photos_pages_not_its_channels(terminal):
     from fastdeblur.cli import progress
 
-    monkeypatch.setattr(
-        progress, "Console", lambda stderr: Console(file=StringIO(), force_terminal=True, width=80)
-    )
     state = estimate.KernelProgress(10, 10, 3, 3, (9, 9), lambda: None)
     with progress.Bar(files=1, quiet=False) as bar:
         bar.begin("a.tif", runs=2)

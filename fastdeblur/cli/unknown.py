@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,9 +35,8 @@ class Finder:
 
     def check(self, picture: Picture, *, volume: bool = False) -> None:
         """Raise what `pages` would for pixels that cannot be worked on, without working on them: InvalidArgument."""
-        every = all(map(_is_small, picture.pages))
-        for number, page in enumerate(picture.pages, 1):
-            if _is_small(page) and not every:
+        for number, (page, alone) in enumerate(_each(picture), 1):
+            if alone:
                 continue
             colour, _ = split_alpha(page)
             if page.pixels.dtype.kind == "f":  # what alpha and gamma make of it counts
@@ -59,32 +58,32 @@ class Finder:
 
         Of several pages, those in which no blur could be found for their size, such as thumbnails, stay as they are.
         """
-        search = self.search
         self.found = []
         done = []
-        several = not all(map(_is_small, picture.pages))
-        for page in picture.pages:
-            if several and _is_small(page):
-                self.found.append(None)
-                done.append(page)
-                continue
-            light, encoding = decode(page, self._gamma(picture))
-            found = fastdeblur.deblur(
-                fill_hidden(light, visible_part(page)),
-                kind=search.kind,
-                quality=search.quality,
-                gamma="none",
-                channel_axis=-1 if page.colours > 1 else None,
-                full=True,
-                callback=callback,
-                n_threads=search.threads,
-            )
+        for page, alone in _each(picture):
+            found = None if alone else self._page(page, self._gamma(picture), callback)
             self.found.append(found)
+            done.append(
+                page if found is None or found.method == "none" else replace(page, pixels=found.image)
+            )
             if page_done is not None:
                 page_done()
-            undone = found.method != "none"
-            done.append(replace(page, pixels=encode(page, found.image, encoding)) if undone else page)
         return replace(picture, pages=done)
+
+    def _page(self, page: Page, gamma: str | float, callback: Any) -> Deblurred:
+        """What was found in a page's light; where the blur was undone, with the page's own numbers as its image."""
+        light, encoding = decode(page, gamma)
+        found = fastdeblur.deblur(
+            fill_hidden(light, visible_part(page)),
+            kind=self.search.kind,
+            quality=self.search.quality,
+            gamma="none",
+            channel_axis=-1 if page.colours > 1 else None,
+            full=True,
+            callback=callback,
+            n_threads=self.search.threads,
+        )
+        return found if found.method == "none" else replace(found, image=encode(page, found.image, encoding))
 
     @property
     def undone(self) -> bool:
@@ -101,8 +100,10 @@ _NAMES = {"motion": "motion", "defocus": "out of focus", "gaussian": "Gaussian b
 _UNITS = {"length": "px", "angle": "°", "radius": "px", "sigma_major": "px", "sigma_minor": "px"}
 
 
-def _is_small(page: Page) -> bool:
-    return bool(min(page.pixels.shape[:2]) < LEAST)
+def _each(picture: Picture) -> Iterator[tuple[Page, bool]]:
+    """The pages, and whether each is left alone: too small to find a blur in, unless all of them are."""
+    small = [min(page.pixels.shape[:2]) < LEAST for page in picture.pages]
+    return zip(picture.pages, small if not all(small) else [False] * len(small), strict=True)
 
 
 def _told(found: Deblurred | None) -> str:

@@ -69,6 +69,12 @@ def photographic(spectrum: Spectrum, transfer: Transfer, found: Found) -> float:
     return (1 - _rise(strange, _STRANGE, 8)) * _rise(signal(spectrum, transfer, found), _FEW_SIGNALS, 3)
 
 
+def likely(spectrum: Spectrum, family: str, found: dict[str, Found]) -> float:
+    """Confidence that the image is a photo with this family's blur."""
+    confidence = blurred_so(family, found)
+    return confidence * photographic(spectrum, TRANSFER[family], found[family]) if confidence > 0 else 0.0
+
+
 def signal(spectrum: Spectrum, transfer: Transfer, found: Found) -> float:
     """How many cells show the image rather than the noise."""
     share = spectrum.fine.parts(transfer(spectrum.fine.cells, found.parameters[None]), found.theta)[1]
@@ -123,5 +129,4 @@ def confidence(spectrum: Spectrum, family: str, found: dict[str, Found]) -> floa
     own, transfer = found[family], TRANSFER[family]
     if not shows_something(spectrum, transfer, own):
         return 0.0
-    likely = blurred_so(family, found) * photographic(spectrum, transfer, own)
-    return likely * (1 - unexplained(spectrum, transfer, found, family))
+    return likely(spectrum, family, found) * (1 - unexplained(spectrum, transfer, found, family))

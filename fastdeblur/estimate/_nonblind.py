@@ -63,7 +63,7 @@ def hyper_laplacian(
     weight = float(np.clip(_PRIOR / max(noise_sigma, 1e-6) ** 2, _SMALLEST, _LARGEST))
     steps, table = hyper_laplacian_steps(weight, exponent, num_steps), shrink_table(exponent)
     if weights is not None:
-        image = bridged(image, weights, kernel.shape)
+        image = _bridged(image, weights, kernel.shape)
     data = on_grid(image, kernel.shape)
     x = half_quadratic(data, data, kernel, steps, table, native=native, n_threads=n_threads)
     patient = weights is not None and bool((weights < 1).any())
@@ -84,7 +84,7 @@ def hyper_laplacian(
     return x[:height, :width]
 
 
-def bridged(image: NDArray[Any], weights: NDArray[Any], reach: tuple[int, ...]) -> FloatArray:
+def _bridged(image: NDArray[Any], weights: NDArray[Any], reach: tuple[int, ...]) -> FloatArray:
     """The image, and by the share of trust that a pixel lacks the mean of trusted pixels within about a kernel's size."""
     kept = on_grid(weights * image, reach)
     trust = on_grid(weights, reach)

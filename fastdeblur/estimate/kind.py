@@ -103,12 +103,7 @@ def kind(image: npt.ArrayLike, *, channel_axis: int | None = None) -> Kind:
 
 def _scores(spectrum: _families.Spectrum, found: dict[str, Found], best: str) -> dict[str, float]:
     left = _evidence.unexplained(spectrum, _families.TRANSFER[best], found, best)
-    scores = {}
-    for family in FAMILIES:
-        likely = _evidence.blurred_so(family, found)
-        if likely > 0:
-            likely *= _evidence.photographic(spectrum, _families.TRANSFER[family], found[family])
-        scores[family] = likely * (1 - left)
+    scores = {family: _evidence.likely(spectrum, family, found) * (1 - left) for family in FAMILIES}
     scores["shake"] = left
     scores["sharp"] = max(0.0, 1 - left - sum(scores[family] for family in FAMILIES))
     return scores

@@ -7,12 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastdeblur._checks import as_real_array, require_finite
+from fastdeblur._checks import MOST_CANCELLED, as_real_array, require_finite
 from fastdeblur.errors import InvalidArgument
 from fastdeblur.psf._common import Float64Array
-
-# Of the absolute values' sum over the sum: beyond it too few digits of the sum are left (as in `wiener`).
-_MOST_CANCELLED = 1e6
 
 
 def summable(count: int) -> float:
@@ -46,8 +43,8 @@ def scaled(psfs: Float64Array, name: str, axes: tuple[int, ...] | None = None) -
             raise InvalidArgument(f"{name}: expected a positive, finite sum, got {bad.flat[0]:g}")
         result: Float64Array = psfs / sums
         mass = np.abs(result).sum(axis=axes, keepdims=True)
-    if not (mass < _MOST_CANCELLED).all():
-        total = sums[~(mass < _MOST_CANCELLED)].flat[0]
+    if not (mass < MOST_CANCELLED).all():
+        total = sums[~(mass < MOST_CANCELLED)].flat[0]
         raise InvalidArgument(f"{name}: expected a sum that its values do not cancel in, got {total:g}")
     return result
 
