@@ -133,10 +133,13 @@ class Convolution final : public Layer {
     added_ = true;
     return true;
   }
+  int64_t spills() const override { return kMostPixelsOfTile * (transposed_ ? stride_[1] : 1); }
+  int64_t stride() const { return stride_[1]; }
   bool wants_planar() const {
     return !transposed_ && !depthwise_ && stride_[1] == 1 && groups_ == 1 && outputs_ <= std::max(1, L / 2) &&
            inputs_ * kernel_[0] * kernel_[1] >= 32;
   }
+  bool takes_compact() const { return !transposed_ && groups_ == 1 && inputs_ < L; }
   void use_planar() {
     planar_ = true;
     packed_.clear();
@@ -450,6 +453,16 @@ std::unique_ptr<Layer> make_linear(const NodeSpec& node) {
 bool wants_planar(const Layer& layer) {
   const auto* convolution = dynamic_cast<const Convolution*>(&layer);
   return convolution && convolution->wants_planar();
+}
+
+bool takes_compact(const Layer& layer) {
+  const auto* convolution = dynamic_cast<const Convolution*>(&layer);
+  return convolution && convolution->takes_compact();
+}
+
+int64_t stride_of(const Layer& layer) {
+  const auto* convolution = dynamic_cast<const Convolution*>(&layer);
+  return convolution ? convolution->stride() : 1;
 }
 
 void use_planar(Layer& layer) { dynamic_cast<Convolution&>(layer).use_planar(); }

@@ -90,6 +90,8 @@ class Layer {
     (void)sums, (void)squares, (void)pixels;
     return {};
   }
+  // Its result is made of its whole input at once, not by `row`.
+  virtual bool is_whole() const { return false; }
   // It looks so far that its input is better kept whole.
   virtual bool looks_far() const { return false; }
   virtual void row(Call& call, int64_t y) const = 0;
@@ -101,6 +103,8 @@ class Layer {
   // A convolution's, for fusing.
   virtual bool fuse(const Activation&) { return false; }
   virtual bool fuse_add() { return false; }
+  // Columns past those asked for that a row may overwrite.
+  virtual int64_t spills() const { return 0; }
 };
 
 struct Tensor {
@@ -188,12 +192,18 @@ std::unique_ptr<Layer> make_linear(const NodeSpec& node);
 std::unique_ptr<Layer> make_planar();
 // Whether a convolution wants its input so, and makes it then.
 bool wants_planar(const Layer& layer);
+// Whether its input may have all of its few channels in one narrow block.
+bool takes_compact(const Layer& layer);
+int64_t stride_of(const Layer& layer);
 void use_planar(Layer& layer);
 // The image's rows, `lanes` channels to a block.
 std::unique_ptr<Layer> make_loader(int64_t lanes);
 std::unique_ptr<Layer> make_copy();
 
-// The table of all other operations.
+// What a layer does to each number alone, or null.
+const Activation* activation_of(const Layer& layer);
+
+// The table of operations.
 std::unique_ptr<Layer> make_layer(const NodeSpec& node);
 
 }  // namespace fastdeblur::nn

@@ -7,8 +7,6 @@
 namespace fastdeblur::nn {
 namespace {
 
-Shape same_as_input(const std::vector<Shape>& in) { return in[0]; }
-
 // --- one number at a time, or one number and its channel's ---
 
 class Pointwise final : public Layer {
@@ -39,7 +37,7 @@ class PerChannel final : public Layer {
     numbers_.resize(static_cast<std::size_t>(ceil_div(count_, L) * L));
   }
   Shape shape(const std::vector<Shape>& in) const override {
-    require(count_ == in[0].c || (kind_ == prelu && count_ == 1), name_ + ": expected a value for each channel");
+    require(count_ == in[0].c, name_ + ": expected a value for each channel");
     return in[0];
   }
   void row(Call& call, int64_t y) const override {
@@ -47,7 +45,7 @@ class PerChannel final : public Layer {
     for (int64_t b = 0; b < call.out.blocks; ++b) {
       const float* in = call.in[0].at(y, call.columns.lo, b);
       float* out = call.out.at(y, call.columns.lo, b);
-      const V v = kind_ == prelu && count_ == 1 ? broadcast(numbers_[0]) : load(numbers_.data() + b * L);
+      const V v = load(numbers_.data() + b * L);
       for (int64_t x = 0; x < n; ++x) {
         const V value = load(in + x * L);
         if (kind_ == bias) store(out + x * L, value + v);
@@ -439,16 +437,11 @@ class Window {
         const float *out = call.in[0].at(first - 1, need.lo, b), *in = call.in[0].at(first + kh - 1, need.lo, b);
         for (int64_t i = 0; i < n; ++i) sums[i] += static_cast<double>(in[i]) - static_cast<double>(out[i]);
       }
-      // Taken anew at each column that is a multiple, for the same reason.
       double window[L];
       int64_t from = -1;
       for (int64_t x = call.columns.lo; x < call.columns.hi; ++x) {
         const int64_t left = start(1, x, s.w);
         if (from < 0 || x % kAnew == 0) {
-          // From the last multiple on, so that a strip that begins elsewhere comes to the same sums.
-          const int64_t origin = start(1, x / kAnew * kAnew, s.w);
-          const int64_t begin = std::max(origin, need.lo);
-          (void)begin;
           std::fill_n(window, L, 0.0);
           for (int64_t i = left; i < left + kw; ++i)
             for (int j = 0; j < L; ++j) window[j] += sums[(i - need.lo) * L + j];
@@ -631,6 +624,22 @@ class WindowAttention final : public Layer {
   std::vector<float> first_, second_, first_bias_, second_bias_;
 };
 
+// Made between two stages, by the network's caller.
+class Whole final : public Layer {
+ public:
+  explicit Whole(std::vector<float> numbers) : numbers_(std::move(numbers)) {}
+  Shape shape(const std::vector<Shape>& in) const override {
+    per_channel(numbers_, in[0].c, "log_balance");
+    return in[0];
+  }
+  Range reads(int, int, Range, int64_t) const override { return {0, 0}; }
+  bool is_whole() const override { return true; }
+  void row(Call&, int64_t) const override {}
+
+ private:
+  std::vector<float> numbers_;
+};
+
 // --- in and out of the layout ---
 
 class Loader final : public Layer {
@@ -748,7 +757,9 @@ const Row kTable[] = {
      }},
     {"prelu", 1,
      [](const NodeSpec& n) -> std::unique_ptr<Layer> {
-       return std::make_unique<PerChannel>(PerChannel::prelu, values(n, "slope"), "slope");
+       std::vector<float> slopes = values(n, "slope");
+       if (slopes.size() == 1) return activation(Activation::leaky, slopes[0]);
+       return std::make_unique<PerChannel>(PerChannel::prelu, std::move(slopes), "slope");
      }},
     {"relu", 1, [](const NodeSpec&) { return activation(Activation::relu); }},
     {"sigmoid", 1, [](const NodeSpec&) { return activation(Activation::sigmoid); }},
@@ -777,6 +788,7 @@ const Row kTable[] = {
        return std::make_unique<FramePool>();
      }},
     {"channel_attention", 1, attention},
+    {"fft_wiener", 1, [](const NodeSpec& n) -> std::unique_ptr<Layer> { return std::make_unique<Whole>(values(n, "log_balance")); }},
     {"pixel_shuffle", 1,
      [](const NodeSpec& n) -> std::unique_ptr<Layer> { return std::make_unique<PixelShuffle>(factor_of(n)); }},
     {"pixel_unshuffle", 1,
@@ -803,7 +815,6 @@ const Activation* activation_of(const Layer& layer) {
   const auto* pointwise = dynamic_cast<const Pointwise*>(&layer);
   return pointwise ? &pointwise->activation() : nullptr;
 }
-bool is_add(const NodeSpec& node) { return node.op == "add"; }
 
 std::unique_ptr<Layer> make_layer(const NodeSpec& node) {
   for (const Row& row : kTable) {
