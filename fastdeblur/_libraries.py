@@ -245,7 +245,7 @@ _OTHER = Library()
 def of(value: Any) -> Library | None:
     """The library of an array in CUDA memory; None for all else, host arrays above all."""
     kind = type(value)
-    if kind is np.ndarray or not hasattr(kind, "__module__"):
+    if kind is np.ndarray or isinstance(value, type):
         return None
     root = kind.__module__.partition(".")[0]
     if root == "torch":
