@@ -191,3 +191,54 @@ def test_why_not():
     with standin_cuda.installed(devices=1):
         assert get_backend("cuda").why_not_device(0) == ""
         assert get_backend("cuda").why_not_device(3) == "there is no cuda:3, only 1 device"
+
+
+# ------------------------------------------------------------------------------------------------- command line
+
+
+@pytest.fixture
+def cli():
+    testing = pytest.importorskip("typer.testing")
+    pytest.importorskip("rich")
+    from fastdeblur.cli import app
+
+    return lambda *arguments: testing.CliRunner().invoke(app.app, list(arguments))
+
+
+def test_info_lists_the_gpus(core, cli):
+    result = cli("info")
+    assert result.exit_code == 0
+    line = (
+        "cuda:0 Stand-in, compute capability 9.0, 84.8 of 85.9 GB free, driver 13000, CUDA 13000, cuFFT 12.0"
+    )
+    assert line in " ".join(result.stdout.split())
+
+
+def test_deblur_on_a_device(core, cli, tmp_path, monkeypatch):
+    tifffile = pytest.importorskip("tifffile")
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("in.tif", IMAGE)
+    common = ("deblur", "in.tif", "--psf", "gaussian:1", "-n", "3", "-q")
+    for name, more in (("cpu.tif", ()), ("gpu.tif", ("--device", "cuda:1"))):
+        result = cli(*common, "-o", name, *more)
+        assert result.exit_code == 0, result.output
+    assert {c[1] for c in core.calls if c[0] == "plan"} == {1}
+    np.testing.assert_allclose(tifffile.imread("gpu.tif"), tifffile.imread("cpu.tif"), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--psf", "gaussian:1", "--device", "gpu"), "--device: expected 'cpu', 'cuda'"),
+        (("--psf", "gaussian:1", "--device", "cuda:9"), "device: 'cuda:9' cannot be used"),
+        (("--device", "cuda"), "--device: needs --psf"),
+    ],
+)
+def test_deblur_on_no_device(arguments, says, core, cli, tmp_path, monkeypatch):
+    tifffile = pytest.importorskip("tifffile")
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("in.tif", IMAGE)
+    result = cli("deblur", "in.tif", "-o", "out.tif", "-q", *arguments)
+    assert result.exit_code != 0
+    assert says in result.output
+    assert not (tmp_path / "out.tif").exists()
