@@ -32,8 +32,8 @@ class Settings:
     tol: float | None
     threads: int
     backend: str
-    device: str | None
     gamma: str | float | None  # None: the picture's own
+    device: str | None = None
 
 
 class Restorer:
