@@ -4,7 +4,8 @@
 
 Device-resident float32 unless a case says otherwise. A time is the median over rounds in which the sides take turns (A B, B A),
 each turn a few calls with a wait for the device at its end, after a warm-up. The bound of a case is the fewest bytes that its
-passes move, over the bandwidth of a device-to-device copy (read + written) measured in the same run. Results are written after each case.
+passes move, over the bandwidth of a device-to-device copy (read + written) measured in the same run. Results are written after
+each case.
 ``--dry`` rehearses the same code with stand-ins for CuPy and the core, on tiny images.
 """
 
