@@ -97,7 +97,7 @@ class CupyLibrary(Library):
         import cupy
 
         with cupy.cuda.Device(device):
-            cupy.cuda.ExternalStream(stream).synchronize()
+            cupy_stream(stream).synchronize()
 
     def to_host(self, array: Any, name: str = "image") -> NDArray[Any]:
         import cupy
@@ -328,6 +328,27 @@ def operations(name: str) -> Library:
     return _KNOWN["cupy"]
 
 
+class _Handle:
+    """A stream of somebody else's by CUDA's stream protocol."""
+
+    def __init__(self, stream: int):
+        self.stream = stream
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.stream
+
+
+def cupy_stream(stream: int) -> Any:
+    """CuPy's object for a stream that it did not make."""
+    import cupy
+
+    if stream in (0, 1):
+        return cupy.cuda.Stream.null
+    if hasattr(cupy.cuda.Stream, "from_external"):  # since CuPy 14, where the older way warns
+        return cupy.cuda.Stream.from_external(_Handle(stream))
+    return cupy.cuda.ExternalStream(stream)
+
+
 def cupy_on(device: int, stream: int) -> AbstractContextManager[Any]:
     """CuPy works on this device and stream inside."""
     import cupy
@@ -336,7 +357,7 @@ def cupy_on(device: int, stream: int) -> AbstractContextManager[Any]:
     stack.enter_context(cupy.cuda.Device(device))
     # Its own current stream is kept as it is: its pool knows it.
     if int(cupy.cuda.get_current_stream().ptr) not in ({0, 1} if stream in (0, 1) else {stream}):
-        stack.enter_context(cupy.cuda.ExternalStream(stream))
+        stack.enter_context(cupy_stream(stream))
     return stack
 
 

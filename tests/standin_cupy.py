@@ -298,6 +298,12 @@ class ExternalStream:
     def __init__(self, ptr):
         self.ptr = ptr
 
+    @staticmethod
+    def from_external(stream):
+        version, handle = stream.__cuda_stream__()
+        assert version == 0
+        return ExternalStream(handle)
+
     def __enter__(self):
         current.stream.append(self.ptr)
         return self
@@ -307,6 +313,9 @@ class ExternalStream:
 
     def synchronize(self):
         current.synchronized.append(self.ptr)
+
+
+ExternalStream.null = ExternalStream(0)
 
 
 def _transform(name):
@@ -332,6 +341,7 @@ def module(devices=2):
     cupy.cuda = SimpleNamespace(
         Device=Device,
         ExternalStream=ExternalStream,
+        Stream=ExternalStream,
         get_current_stream=lambda: ExternalStream(current.stream[-1]),
         memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
         runtime=SimpleNamespace(

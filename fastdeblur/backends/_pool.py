@@ -6,6 +6,8 @@ import threading
 from types import ModuleType
 from typing import Any
 
+from fastdeblur._libraries import cupy_stream
+
 _lock = threading.Lock()
 _taken = False
 
@@ -29,7 +31,7 @@ def _cupy(core: ModuleType) -> tuple[Any, Any]:
 
     def allocate(size: int, device: int, stream: int) -> int:
         try:
-            with cupy.cuda.Device(device), cupy.cuda.ExternalStream(stream):
+            with cupy.cuda.Device(device), cupy_stream(stream):
                 memory = cupy.cuda.alloc(size)
         except MemoryError:
             return 0
