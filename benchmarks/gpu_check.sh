@@ -108,7 +108,7 @@ parity() {
   fi
   "$PYTHON" -c "import xdist" 2>/dev/null && parallel=(-n 6)
   # From the tests' folder, so that the source tree does not hide what was installed.
-  cd tests && FASTDEBLUR_REQUIRE=cuda,cupy "$PYTHON" -m pytest -q -p no:cacheprovider --rootdir .. "${parallel[@]}" \
+  cd tests && FASTDEBLUR_REQUIRE=${FASTDEBLUR_REQUIRE:-cuda,cupy} "$PYTHON" -m pytest -q -p no:cacheprovider --rootdir .. "${parallel[@]}" \
     test_parity.py test_gpu_arrays.py test_device.py test_interop.py -k "cuda or cupy or gpu"
 }
 
