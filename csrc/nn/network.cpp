@@ -33,6 +33,9 @@ Range reads_inside(const Layer& layer, int i, int axis, Range out, int64_t n) {
 
 constexpr int64_t kMostStages = 4096;
 
+// Whether it reads rows of an input, or only sums over all of it.
+bool reads_rows(const Layer& layer, int i) { return layer.reads(i, 0, {0, 4096}, 1 << 20).size() > 0; }
+
 void fill_margins(const Rows& rows, int64_t y, Range columns, int64_t n, int64_t left, int64_t right, Margin margin) {
   if (margin == Margin::none) return;
   const int64_t lanes = rows.lanes;
@@ -191,6 +194,10 @@ Network::Network(const NetworkSpec& spec)
     return int64_t(0);
   };
 
+  auto is_whole = [&](int64_t value) {
+    const int64_t step = made_by[static_cast<std::size_t>(value)];
+    return step >= 0 && steps_[static_cast<std::size_t>(step)].whole;
+  };
   for (int64_t k = 0; k < count; ++k) {
     if (!layers[static_cast<std::size_t>(k)]) continue;
     const NodeSpec& node = spec.nodes[static_cast<std::size_t>(k)];
@@ -248,10 +255,13 @@ Network::Network(const NetworkSpec& spec)
     }
     for (int64_t& i : in)
       if (i == 0) image();
+    // Sums are taken as rows are made, and a whole result's are not.
+    if (layer->needs_sums() && is_whole(in[0])) in[0] = variant(in[0], copy, Margin::none, [] { return make_copy(); });
     add_step(std::move(layer), std::move(in), k + 1, k);
   }
   output_ = alias[static_cast<std::size_t>(spec.output)];
   if (output_ == 0) image();
+  if (is_whole(output_)) output_ = variant(output_, copy, Margin::none, [] { return make_copy(); });
   margins_.resize(static_cast<std::size_t>(values_));
   for (std::size_t v = 0; v < margins_.size(); ++v)
     margins_[v] = v < margins.size() ? static_cast<int>(margins[v]) : 0;
@@ -330,7 +340,7 @@ Network::Frame Network::plan(int64_t inner_h, int64_t inner_w, int threads, int6
       for (std::size_t i = 0; i < step.in.size(); ++i) {
         const auto v = static_cast<std::size_t>(step.in[i]);
         // Sums of the input are taken a stage before; only its result may be needed from then on.
-        const bool only_sums = step.layer->needs_sums() && step.layer->reads(static_cast<int>(i), 0, {0, 1}, 1).size() == 0;
+        const bool only_sums = step.layer->needs_sums() && !reads_rows(*step.layer, static_cast<int>(i));
         if (step.whole) frame.kept[v] = 1;
         if (keeps && frame.stage_of[v] < stage && !only_sums && !loads(static_cast<int64_t>(v))) frame.kept[v] = 1;
         frame.last[v] = std::max(frame.last[v], stage);
@@ -447,7 +457,7 @@ Network::Stage Network::plan_stage(const Frame& frame, int number, int threads, 
     if (!wanted[out] || there(frame, number, step.out)) continue;
     backwards.push_back(k);
     for (std::size_t i = 0; i < step.in.size(); ++i)
-      if (step.layer->reads(static_cast<int>(i), 0, {0, 1}, 1 << 20).size() > 0) wanted[static_cast<std::size_t>(step.in[i])] = 1;
+      if (reads_rows(*step.layer, static_cast<int>(i))) wanted[static_cast<std::size_t>(step.in[i])] = 1;
   }
   stage.steps.assign(backwards.rbegin(), backwards.rend());
 
