@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fastdeblur.errors import ModelError
 from fastdeblur.nets import container, rules
 from fastdeblur.nets.container import short
-from fastdeblur.nets.layers import LAYERS, MOST_CHANNELS, Reach, Shape, FrameError
+from fastdeblur.nets.layers import LAYERS, MOST_CHANNELS, FrameError, Reach, Shape
 from fastdeblur.nets.reference import MOST_LOG_BALANCE
 
 FORMAT, VERSION = "fastdeblur.net", 1
@@ -195,13 +195,17 @@ def _check(graph: Graph) -> None:
         )
     if graph.input.noise and not takes_psf:
         raise ModelError("input.noise: expected false for a graph in which no layer takes the noise")
-    for size in (_LARGE, _LARGE - 1):
-        try:
-            graph.shapes(size, size)
-        except FrameError as error:
-            raise ModelError(
-                f"expected a network for frames of every size from some size on, but of {size} x {size} pixels: {error}"
-            ) from None
+    _require_frame(graph, _LARGE)
+    _require_frame(graph, _LARGE - 1)
+
+
+def _require_frame(graph: Graph, size: int) -> None:
+    try:
+        graph.shapes(size, size)
+    except FrameError as error:
+        raise ModelError(
+            f"expected a network for frames of every size from some size on, but of {size} x {size} pixels: {error}"
+        ) from None
 
 
 # ---------------------------------------------------------------------------------------------- the file
