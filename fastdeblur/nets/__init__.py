@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastdeblur.nets.model import Model
+from fastdeblur.nets.model import Model, available, load
+from fastdeblur.nets.summary import Summary
 
 if TYPE_CHECKING:
     from fastdeblur.nets.export import from_torch
 
-__all__ = ["Model", "from_torch"]
+__all__ = ["Model", "Summary", "available", "from_torch", "load"]
 
 
 def __getattr__(name: str) -> Any:

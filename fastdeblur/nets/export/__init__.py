@@ -208,4 +208,4 @@ def _scene(rng: np.random.Generator, channels: int, height: int, width: int) -> 
     for cell in (4, 16):
         coarse = rng.random((channels, -(-height // cell), -(-width // cell)))
         scene += 2 * coarse.repeat(cell, 1).repeat(cell, 2)[:, :height, :width]
-    return scene / scene.max()
+    return np.asarray(scene / scene.max())

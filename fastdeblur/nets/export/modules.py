@@ -13,7 +13,7 @@ from fastdeblur.nets.export.values import Building, Given, InexpressibleError
 METHOD = "fastdeblur_layer"  # of a module: returns (op, attributes, tensors by their role)
 
 # Layers that PyTorch lacks, as the training code has them.
-_OURS = {
+_OURS: dict[str, Callable[[Any], Any]] = {
     "fastdeblur.train.layers.ChannelAttention": lambda m: (
         "channel_attention",
         {"window": None if m.window is None else list(m.window)},

@@ -10,7 +10,8 @@ import torch
 from torch import fx
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
-_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_HERE = os.path.abspath(__file__)
+_TRACED_FROM = os.path.join(os.path.dirname(_HERE), "convert.py")
 
 
 class Tracer(fx.Tracer):
@@ -27,16 +28,16 @@ class Tracer(fx.Tracer):
         node = super().create_node(*args, **kwargs)
         stack = list(self.module_stack)
         node.meta["module"] = stack[-1] if stack else ""
-        node.meta["line"] = source_line(traceback.extract_stack()[:-1])
+        node.meta["line"] = source_line(traceback.extract_stack())
         return node
 
 
 def source_line(stack: traceback.StackSummary) -> str:
     """The innermost line of the module's own code, as "file:line: text"; empty where only PyTorch's code made the call."""
     for frame in reversed(stack):
-        if frame.filename.startswith(_HERE):
+        if frame.filename == _TRACED_FROM:
             break
-        if not frame.filename.startswith((_TORCH, "<")):
+        if not frame.filename.startswith((_TORCH, _HERE, "<")):
             return f"{os.path.basename(frame.filename)}:{frame.lineno}: {frame.line}"
     return ""
 
