@@ -20,6 +20,7 @@ from fastdeblur.nets.reference import MOST_LOG_BALANCE
 
 FORMAT, VERSION = "fastdeblur.net", 1
 KEY = "fastdeblur.graph"
+LIGHTS = ("srgb", "linear")
 MOST_NODES = 10_000
 MOST_BYTES = 1 << 31  # of a file
 _LARGE = 1 << 20  # pixels on an axis of a frame that must not be too small for any network
@@ -46,6 +47,7 @@ class Input:
     offset: float = 0.0
     psf: bool = False
     noise: bool = False
+    light: str = "srgb"  # what the image's numbers are, "srgb" or "linear"
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,8 @@ def _check(graph: Graph) -> None:
         raise ModelError(f"nodes: expected at most {MOST_NODES}, got {len(graph.nodes)}")
     if not 1 <= graph.input.channels <= MOST_CHANNELS:
         raise ModelError(f"input.channels: expected 1 to {MOST_CHANNELS}, got {graph.input.channels}")
+    if graph.input.light not in LIGHTS:
+        raise ModelError(f"input.light: expected one of {', '.join(LIGHTS)}, got {short(graph.input.light)}")
     for number, node in enumerate(graph.nodes):
         if any(not 0 <= i <= number for i in node.inputs):
             raise ModelError(
@@ -246,8 +250,8 @@ def decode(data: bytes) -> Graph:
     source = _keys(
         said["input"],
         "input",
-        ("channels", "scale", "offset", "psf", "noise"),
-        optional=("scale", "offset", "psf", "noise"),
+        ("channels", "scale", "offset", "psf", "noise", "light"),
+        optional=("scale", "offset", "psf", "noise", "light"),
     )
     target = _keys(said["output"], "output", ("value", "scale", "offset"), optional=("scale", "offset"))
     multiple = said.get("multiple_of", [1, 1])
@@ -271,6 +275,7 @@ def decode(data: bytes) -> Graph:
             _number(source.get("offset", 0.0), "input.offset"),
             _truth(source.get("psf", False), "input.psf"),
             _truth(source.get("noise", False), "input.noise"),
+            source.get("light", "srgb"),
         ),
         Output(
             _integer(target["value"], "output.value"),
@@ -378,6 +383,7 @@ def encode(graph: Graph, dtype: str = "float32") -> bytes:
             "offset": source.offset,
             "psf": source.psf,
             "noise": source.noise,
+            "light": source.light,
         },
         "output": {"value": target.value, "scale": target.scale, "offset": target.offset},
         "multiple_of": list(graph.multiple_of),

@@ -36,6 +36,7 @@ SUFFIX = ".safetensors"
 
 _LARGEST = 1e12  # of an image in units of its white: squares of what becomes of it still fit in float32
 _LEAST_FOR_NOISE = 16  # pixels on an axis
+_LEAST_NOISE = 1e-3  # measured: where no noise shows there still is that of rounding to 8 bits
 
 
 def available() -> tuple[str, ...]:
@@ -120,6 +121,11 @@ class Model:
         return self._graph.input.channels
 
     @property
+    def light(self) -> str:
+        """What it takes an image's numbers for: "srgb", as they stand in photos' files, or "linear"."""
+        return self._graph.input.light
+
+    @property
     def takes_psf(self) -> bool:
         """Whether it has to be told the point-spread function."""
         return self._graph.input.psf
@@ -148,15 +154,15 @@ class Model:
         ----------
         image : array, (..., H, W), with channels along ``channel_axis``
             float in 0..1 (values beyond are allowed, nothing is clipped), or uint8, uint16 or bool, of which the largest value
-            is white. The numbers are taken as the network was trained on them: the shipped ones on sRGB values as they
-            stand in files, not on linear light. Further leading axes are a batch. Any size from one pixel on that the network's
+            is white. The numbers are given to the network as they are; it expects sRGB values or linear light, as `light`
+            says. Further leading axes are a batch. Any size from one pixel on that the network's
             layers allow.
         psf : array, (h, w), optional
             For networks that take one, and only for those: origin at ``shape // 2``, any positive sum. For a network of one
             channel also one PSF per channel, along ``channel_axis``.
         noise : float > 0, optional
             Standard deviation of the image's noise in the image's own unit, for networks that take it. Without it, it is
-            measured by `estimate.noise`, for every image of a batch.
+            measured by `estimate.noise`, for every image of a batch, and taken for 0.001 of white at least.
         channel_axis : int, optional
             Axis of the channels, None for none. Alpha is no channel: pass ``rgba[..., :3]``.
         out : array, optional
@@ -185,17 +191,8 @@ class Model:
             The machine, or ``max_memory``, cannot hold what the network needs even in tiles.
         """
         graph = self._graph
-        array = as_real_array(image, "image")
-        white = _white(array.dtype)
-        layout, kernels = self._layout(array, psf, channel_axis)
-        height, width = layout.spatial
-        require_finite(array, "image", limit=_LARGEST)
-        level = self._noise(noise, layout) if noise is not None else None
-        if graph.input.noise and noise is None and min(height, width) < _LEAST_FOR_NOISE:
-            raise InvalidArgument(
-                f"noise: expected a number for a frame of {height} x {width} pixels, too small to measure it in, got None"
-            )
-        self._require_fit(height, width, kernels)
+        array, layout, kernels, level = self._checked(image, psf, noise, channel_axis)
+        white, (height, width) = _white(array.dtype), layout.spatial
         threads = as_thread_count(n_threads)
         limit = None if max_memory is None else as_count(max_memory, "max_memory", minimum=1)
         engine = engines.choose(backend, graph)
@@ -221,6 +218,18 @@ class Model:
                 )
             np.multiply(made, np.float32(white), out=outs[index])
         return result
+
+    @names_memory_errors
+    def check(
+        self,
+        image: ArrayLike,
+        psf: ArrayLike | None = None,
+        *,
+        noise: float | None = None,
+        channel_axis: int | None = None,
+    ) -> None:
+        """Raise the InvalidArgument that a call with these arguments would, without the work."""
+        self._checked(image, psf, noise, channel_axis)
 
     def summary(
         self, shape: tuple[int, int] = (1080, 1920), *, backend: str = "auto", n_threads: int = 0
@@ -254,6 +263,23 @@ class Model:
         return summarised(self._graph, (height, width), memory, engine.name)
 
     # ------------------------------------------------------------------------------------------ checks
+
+    def _checked(
+        self, image: Any, psf: Any, noise: Any, channel_axis: Any
+    ) -> tuple[NDArray[Any], Layout, NDArray[np.float64] | None, float | None]:
+        """The image as an array and how its axes read, the PSFs, and the noise in the image's unit."""
+        array = as_real_array(image, "image")
+        _white(array.dtype)
+        layout, kernels = self._layout(array, psf, channel_axis)
+        height, width = layout.spatial
+        require_finite(array, "image", limit=_LARGEST)
+        level = None if noise is None else self._noise(noise)
+        if self.takes_noise and noise is None and min(height, width) < _LEAST_FOR_NOISE:
+            raise InvalidArgument(
+                f"noise: expected a number for a frame of {height} x {width} pixels, too small to measure it in, got None"
+            )
+        self._require_fit(height, width, kernels)
+        return array, layout, kernels, level
 
     def _layout(
         self, array: NDArray[Any], psf: Any, channel_axis: Any
@@ -297,7 +323,7 @@ class Model:
         view = layout.view(array)
         return view if self.channels > 1 else view[..., np.newaxis, :, :]
 
-    def _noise(self, noise: Any, layout: Layout) -> float:
+    def _noise(self, noise: Any) -> float:
         if not self.takes_noise:
             raise InvalidArgument(
                 f"noise: expected None for the network {self.name!r}, which has no use for it"
@@ -311,7 +337,7 @@ class Model:
         """The noise in units of white."""
         if given is not None:
             return given / white
-        return float(np.mean(estimate.noise(plane, channel_axis=0)))
+        return max(float(np.mean(estimate.noise(plane, channel_axis=0))), _LEAST_NOISE)
 
     def _require_fit(self, height: int, width: int, kernels: NDArray[np.float64] | None) -> None:
         graph = self._graph

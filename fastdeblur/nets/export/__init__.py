@@ -36,6 +36,7 @@ def from_torch(
     out_scale: float = 1.0,
     out_offset: float = 0.0,
     multiple_of: int | tuple[int, int] | None = None,
+    light: str = "srgb",
     dtype: str = "float32",
     sizes: Sequence[tuple[int, int]] | None = None,
     tolerance: float = 1e-4,
@@ -63,6 +64,8 @@ def from_torch(
     multiple_of : int or pair, optional
         What height and width must be multiples of (the image is continued up to there); the module's attribute of that name if
         it has one, else 1.
+    light : "srgb" or "linear"
+        What the numbers of the images are that the module was trained on.
     dtype : "float32" or "float16"
         Of the weights in the file; the comparison is made before they are rounded to it.
     sizes : sequence of (H, W), optional
@@ -93,6 +96,7 @@ def from_torch(
         raise InvalidArgument(f"module: expected a torch.nn.Module, got {type(module).__name__}")
     arguments = _as_arguments(example)
     dtype = as_choice(dtype, "dtype", ("float32", "float16"))
+    light = as_choice(light, "light", graphs.LIGHTS)
     tolerance = as_number(tolerance, "tolerance")
     numbers = {"scale": scale, "offset": offset, "out_scale": out_scale, "out_offset": out_offset}
     for key, value in numbers.items():
@@ -110,7 +114,7 @@ def from_torch(
         graph = Graph(
             name,
             " ".join(description.split()),
-            Input(image.shape[1], float(scale), float(offset), len(arguments) > 1, len(arguments) > 2),
+            Input(image.shape[1], float(scale), float(offset), len(arguments) > 1, len(arguments) > 2, light),
             Output(output, float(out_scale), float(out_offset)),
             multiple,
             tuple(nodes),
