@@ -19,10 +19,12 @@ SOURCES = Path(__file__).resolve().parent.parent / "csrc"
 LAYERS = (
     ("errors", "_version"),
     ("_geometry", "_isa", "_light"),
+    ("_libraries", "_dlpack", "_arrays"),
     ("_checks",),
     ("ops",),
     ("backends",),
     ("_dispatch",),
+    ("_device",),
     ("_problem",),
     ("methods", "psf"),
     ("plan", "estimate"),
@@ -104,7 +106,19 @@ def test_only_dispatch_chooses_a_backend():
     assert users == {"_dispatch.py"}
 
 
-OPTIONAL = ("scipy", "numba", "cupy", "torch", "skimage", "typer", "rich", "PIL", "tifffile", "imagecodecs")
+OPTIONAL = (
+    "scipy",
+    "numba",
+    "cupy",
+    "torch",
+    "jax",
+    "skimage",
+    "typer",
+    "rich",
+    "PIL",
+    "tifffile",
+    "imagecodecs",
+)
 
 
 CORE_FILES = [
