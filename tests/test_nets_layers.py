@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nets_cases import CASES, NOISE, ORACLES, PSF, SHAPES, Case, conv, expected, problem, run_of
 
 from fastdeblur.nets import reference
 from fastdeblur.nets.layers import LAYERS, Reach
+
+from nets_cases import CASES, NOISE, ORACLES, PSF, SHAPES, Case, conv, expected, problem, run_of
 
 
 def result(node, values, case, dtype=np.float64):

@@ -202,7 +202,7 @@ def deblur(
         worker: Worker
         if model is not None:
             others: dict[str, Any] = {"--kind": kind, "--quality": quality, "--method": method, **given}
-            others |= {"--boundary": boundary, "--volume": volume or None}
+            others |= {"--boundary": boundary, "--volume": volume or None, "--device": device}
             _check_no_options(others, "has no meaning with --model")
             worker = Network(
                 model,
