@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastdeblur._geometry import AxisMap, Frame
+from fastdeblur._geometry import Frame, axis_map
 
 
 class LayerNorm2d(nn.Module):
@@ -106,14 +105,19 @@ class WienerLayer(nn.Module):
         self.reg = reg
 
     def forward(self, x: Tensor, psf: Tensor, noise: Tensor | float | None = None) -> Tensor:
+        # Half precision has too few digits for a quotient of spectra, and no FFT for most lengths.
+        with torch.autocast(x.device.type, enabled=False):
+            return self._deblurred(x.float() if x.dtype in (torch.float16, torch.bfloat16) else x, psf, noise)
+
+    def _deblurred(self, x: Tensor, psf: Tensor, noise: Tensor | float | None) -> Tensor:
         height, width = x.shape[-2:]
         frame = Frame.of((height, width), (psf.shape[-2], psf.shape[-1]), self.boundary)
-        otf = _otf(psf if psf.ndim == 3 else psf[None], frame)[:, None]
+        otf = _otf((psf if psf.ndim == 3 else psf[None]).to(x.dtype), frame)[:, None]
         balance = torch.exp(self.log_balance)[None, :, None, None]
         if noise is not None:
             level = torch.as_tensor(noise, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1)
             balance = balance * (level / 0.01) ** 2
-        power = 1.0 if self.reg == "identity" else _constant(_laplacian_power, frame.grid, x)
+        power = 1.0 if self.reg == "identity" else _laplacian_power(frame.grid, str(x.device), x.dtype)
         spectrum = torch.fft.rfft2(_extended(x, frame))
         gain = 1.0 / (otf.real**2 + otf.imag**2 + balance * power).clamp_min(torch.finfo(x.dtype).tiny)
         result = torch.fft.irfft2(spectrum * (otf.conj() * gain), s=frame.grid)
@@ -147,9 +151,7 @@ def _extended(x: Tensor, frame: Frame) -> Tensor:
 
 @lru_cache(maxsize=256)
 def _axis(n: int, grid: int, boundary: str, device: str, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    from fastdeblur._geometry import axis_map
-
-    axis: AxisMap = axis_map(n, grid, boundary)
+    axis = axis_map(n, grid, boundary)
     return (
         torch.from_numpy(axis.first).to(device),
         torch.from_numpy(axis.second).to(device),
@@ -158,13 +160,8 @@ def _axis(n: int, grid: int, boundary: str, device: str, dtype: torch.dtype) -> 
     )
 
 
-def _constant(make: Any, grid: tuple[int, ...], like: Tensor) -> Tensor:
-    result: Tensor = make(grid, str(like.device), like.dtype)
-    return result
-
-
 @lru_cache(maxsize=64)
-def _laplacian_power(grid: tuple[int, int], device: str, dtype: torch.dtype) -> Tensor:
+def _laplacian_power(grid: tuple[int, ...], device: str, dtype: torch.dtype) -> Tensor:
     """|R|^2 of the five-point Laplacian on the half spectrum, (rows, columns // 2 + 1)."""
     rows = 2.0 - 2.0 * np.cos(2.0 * np.pi * np.arange(grid[0]) / grid[0])
     columns = 2.0 - 2.0 * np.cos(2.0 * np.pi * np.arange(grid[1] // 2 + 1) / grid[1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,28 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fastdeblur._light import decode, encode
+from fastdeblur.train.config import PSFs, Degradation
 from fastdeblur.train.data.batch import Batch
 from fastdeblur.train.data.folders import Images
-from fastdeblur.train.data.psfs import RandomPSFs
-
-
-@dataclass(frozen=True)
-class Degradation:
-    """What happens to a photo besides blur.
-
-    noise : (least, most) standard deviation of Gaussian noise, of each pair drawn evenly in the logarithm; a least of 0 draws evenly.
-    gamma : "srgb" or an exponent: the blur acts on linear light. 1 blurs the values as they are.
-    saturated : share of pairs in which highlights are lifted above white before the blur and clipped after it.
-    jpeg : share of pairs stored as JPEG, at a quality in ``jpeg_quality``.
-    reduced : share of crops taken at twice the size and averaged 2x2, which leaves less of the camera's own blur and compression.
-    """
-
-    noise: tuple[float, float] = (0.0, 0.02)
-    gamma: float | str = 1.0
-    saturated: float = 0.0
-    jpeg: float = 0.0
-    jpeg_quality: tuple[int, int] = (70, 95)
-    reduced: float = 0.0
+from fastdeblur.train.data.psfs import draw_psfs
 
 
 class Synthetic:
@@ -42,7 +23,7 @@ class Synthetic:
     def __init__(
         self,
         images: Images,
-        psfs: RandomPSFs,
+        psfs: PSFs,
         degradation: Degradation,
         *,
         crop: int,
@@ -59,7 +40,7 @@ class Synthetic:
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng([self.seed, step])
         how = self.degradation
-        kernels = self.psfs.draw(rng, self.batch)
+        kernels = draw_psfs(self.psfs, rng, self.batch)
         size = self.crop + kernels.shape[-1] - 1
         whole = np.stack([self._crop(rng, size) for _ in range(self.batch)])
         light = decode(whole, how.gamma)

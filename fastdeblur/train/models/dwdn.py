@@ -39,6 +39,7 @@ class DWDN(nn.Module):
     """
 
     takes_psf = True
+    scale, offset = 1.0, 0.0
     channels = 1
 
     def __init__(

@@ -24,6 +24,7 @@ class NAFNet(nn.Module):
     """
 
     takes_psf = False
+    scale, offset = 1.0, 0.0
 
     def __init__(
         self,
