@@ -10,6 +10,7 @@ from fastdeblur import __version__
 from fastdeblur.cli.deblur import deblur
 from fastdeblur.cli.demo import demo
 from fastdeblur.cli.info import info
+from fastdeblur.cli.nets import nets
 from fastdeblur.cli.psf import psf
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.command()(deblur)
 app.command()(psf)
+app.command()(nets)
 app.command()(info)
 app.command()(demo)
 
