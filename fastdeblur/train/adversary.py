@@ -20,7 +20,8 @@ class Adversary:
     def __init__(self, plan: Loss, channels: int, seed: int, device: torch.device) -> None:
         self.plan = plan
         self.seed = seed
-        self.critic = Critic(plan.critic_width, channels).to(device, memory_format=torch.channels_last)
+        critic: Any = Critic(plan.critic_width, channels)
+        self.critic = critic.to(device, memory_format=torch.channels_last)
         self.optimiser = torch.optim.Adam(self.critic.parameters(), lr=plan.critic_rate, betas=(0.5, 0.9))
 
     def learn(self, found: Tensor, sharp: Tensor, step: int) -> None:

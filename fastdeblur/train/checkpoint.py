@@ -30,12 +30,14 @@ def load(path: Path, identity: str) -> dict[str, Any] | None:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever PyTorch makes of bytes that are no checkpoint
-        raise InvalidArgument(f"out: expected a checkpoint in {path}, got a file that cannot be read ({error})") from error
+        raise InvalidArgument(
+            f"out: expected a checkpoint in {path}, got a file that cannot be read ({error})"
+        ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise InvalidArgument(f"out: expected a checkpoint of format {FORMAT} in {path}, got another")
     if state["identity"] != identity:
         raise InvalidArgument(
-            f"config: expected the configuration that {path} was trained with (only steps, validation, card and workers may change); "
-            f"use another output folder to begin anew"
+            f"config: expected the configuration that {path} was trained with (only steps, validation, card and workers may "
+            f"change); use another output folder to begin anew"
         )
     return state

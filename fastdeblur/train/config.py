@@ -57,7 +57,7 @@ class Degradation:
 
 @dataclass(frozen=True)
 class Data:
-    """[data]. kind "synthetic" blurs the photos in ``folders``; "paired" reads blurred and sharp photos laid out as ``layout`` says.
+    """[data]. kind "synthetic" blurs the photos in ``folders``; "paired" reads blurred and sharp ones, laid out as ``layout``.
 
     workers : processes that make batches ahead of the training; 0 makes them in its own.
     """
@@ -207,7 +207,9 @@ def _parse_toml(path: Path) -> dict[str, Any]:
         try:
             import tomli as tomllib
         except ImportError as error:
-            raise Unsupported("configurations need tomli before Python 3.11: pip install 'fastdeblur[train]'") from error
+            raise Unsupported(
+                "configurations need tomli before Python 3.11: pip install 'fastdeblur[train]'"
+            ) from error
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -251,7 +253,9 @@ def _check_together(config: Config) -> None:
             "loss: expected a weight > 0 for one of psnr, l1, charbonnier, frequency, perceptual, got none"
         )
     if loss.perceptual and not loss.vgg16:
-        raise InvalidArgument("loss.vgg16: expected the file of VGG16's weights, since loss.perceptual > 0, got none")
+        raise InvalidArgument(
+            "loss.vgg16: expected the file of VGG16's weights, since loss.perceptual > 0, got none"
+        )
     for name, values, size in (
         ("data.psf.shares", data.psf.shares, len(PSF_KINDS)),
         ("optimiser.betas", optimiser.betas, 2),

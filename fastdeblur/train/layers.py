@@ -6,8 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from fastdeblur._geometry import Frame, axis_map
 
@@ -47,7 +47,7 @@ class Scale(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """``channel_attention`` without a squeeze: x times (W p + b), p the mean of x over the frame or over a window around each pixel.
+    """``channel_attention`` without a squeeze: x times (W p + b), p the mean of x over the frame or a window around each pixel.
 
     Training crops are smaller than photos, and a mean over a whole photo tells less about a place in it than the mean over a crop
     did. ``window`` (rows, columns; None for the whole frame) therefore holds when evaluating only.
@@ -71,7 +71,7 @@ class ChannelAttention(nn.Module):
 
 
 def local_mean(x: Tensor, window: tuple[int, int]) -> Tensor:
-    """``average_pool`` with a window: the mean over the window around each pixel, moved inside the frame where it would stick out."""
+    """``average_pool`` with a window: the mean over the window around each pixel, which is moved inside the frame."""
     for axis, size in zip((2, 3), window, strict=True):
         n = x.shape[axis]
         if size >= n:

@@ -70,6 +70,8 @@ class Perceptual(nn.Module):
                 )
         self.features.load_state_dict({name: given[f"features.{name}"] for name in wanted})
         self.requires_grad_(False)
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(_VGG_MEAN)[:, None, None])
         self.register_buffer("std", torch.tensor(_VGG_STD)[:, None, None])
 
@@ -90,7 +92,9 @@ def _read_weights(file: Path) -> dict[str, Any]:
             return dict(load_file(file))
         return dict(torch.load(file, map_location="cpu", weights_only=True))
     except ImportError as error:
-        raise InvalidArgument(f"loss.vgg16: expected a .pth file where safetensors is not installed, got {file}") from error
+        raise InvalidArgument(
+            f"loss.vgg16: expected a .pth file where safetensors is not installed, got {file}"
+        ) from error
     except (OSError, RuntimeError, ValueError, TypeError) as error:
         raise InvalidArgument(f"loss.vgg16: expected a file of weights, got {file} ({error})") from error
 

@@ -67,7 +67,9 @@ class Run:
         network: Any = models.make(config.model)
         self.network = network.to(self.device, memory_format=torch.channels_last)
         if models.takes_psf(config.model) and config.data.kind == "paired":
-            raise InvalidArgument("data.kind: expected 'synthetic' for a network that takes a PSF, got 'paired'")
+            raise InvalidArgument(
+                "data.kind: expected 'synthetic' for a network that takes a PSF, got 'paired'"
+            )
         if config.data.crop % self.network.multiple_of:
             raise InvalidArgument(
                 f"data.crop: expected a multiple of {self.network.multiple_of} for this network, got {config.data.crop}"
@@ -80,7 +82,10 @@ class Run:
         )
         plan = config.optimiser
         self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=plan.rate, betas=plan.betas, weight_decay=plan.weight_decay
+            self.network.parameters(),
+            lr=plan.rate,
+            betas=(plan.betas[0], plan.betas[1]),
+            weight_decay=plan.weight_decay,
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "float16")
         self.average = Average(self.network, plan.average)
@@ -171,13 +176,16 @@ class Run:
                     m = self.network.multiple_of
                     height, width = (n // m * m for n in pair.blurred.shape[-2:])
                     pair = Batch(
-                        pair.blurred[..., :height, :width], pair.sharp[..., :height, :width], pair.psf, pair.noise
+                        pair.blurred[..., :height, :width],
+                        pair.sharp[..., :height, :width],
+                        pair.psf,
+                        pair.noise,
                     )
                     found = self._restored(pair.to(self.device)).clamp(0, 1).cpu()
-                    images = [t[0].permute(1, 2, 0).numpy() for t in (pair.blurred.clamp(0, 1), found, pair.sharp)]
-                    rows.append(
-                        [f(a, images[2]) for f in (metrics.psnr, metrics.ssim) for a in images[:2]]
-                    )
+                    images = [
+                        t[0].permute(1, 2, 0).numpy() for t in (pair.blurred.clamp(0, 1), found, pair.sharp)
+                    ]
+                    rows.append([f(a, images[2]) for f in (metrics.psnr, metrics.ssim) for a in images[:2]])
                     triples.append(images)
         finally:
             self.network.load_state_dict(own)

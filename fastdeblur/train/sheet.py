@@ -31,7 +31,9 @@ def write_sheet(rows: Sequence[Sequence[NDArray[Any]]], path: Path) -> None:
             sheet.paste(Image.fromarray(np.repeat(pixels, 3 // pixels.shape[2], axis=2)), place)
             if j < len(row) - 1:
                 text = f"{psnr(image, row[-1]):.2f} dB"
-                draw.text((place[0] + 4, place[1] + 2), text, fill="yellow", stroke_width=1, stroke_fill="black")
+                draw.text(
+                    (place[0] + 4, place[1] + 2), text, fill="yellow", stroke_width=1, stroke_fill="black"
+                )
     part = path.with_name(path.name + ".part")
     sheet.save(part, "PNG", optimize=True)
     part.replace(path)

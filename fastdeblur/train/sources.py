@@ -28,9 +28,7 @@ def training_source(config: Config, root: Path, channels: int) -> Source:
     largest = data.crop + 2 * (data.psf.sizes[1] // 2)
     smallest = largest * (2 if data.degradation.reduced else 1)
     images = Images(_files("data.folders", data.folders, root), channels, smallest)
-    return Synthetic(
-        images, data.psf, data.degradation, crop=data.crop, batch=data.batch, seed=config.seed
-    )
+    return Synthetic(images, data.psf, data.degradation, crop=data.crop, batch=data.batch, seed=config.seed)
 
 
 def validation_batches(config: Config, root: Path, channels: int) -> list[Batch]:
@@ -98,7 +96,9 @@ def _some(key: str, folder: Path) -> list[Path]:
 def _pairs(key: str, folders: tuple[str, ...], root: Path, layout: str) -> list[Pair]:
     pairs = [pair for folder in _existing(key, folders, root) for pair in LAYOUTS[layout](folder)]
     if not pairs:
-        raise InvalidArgument(f"{key}: expected pairs in the layout {layout!r}, got none in {', '.join(folders)}")
+        raise InvalidArgument(
+            f"{key}: expected pairs in the layout {layout!r}, got none in {', '.join(folders)}"
+        )
     return pairs
 
 

@@ -45,7 +45,9 @@ def realblur_pairs(folder: Path) -> list[Pair]:
                 continue
             pair = Pair(folder / words[1], folder / words[0])
             if not (pair.blurred.is_file() and pair.sharp.is_file()):
-                raise InvalidArgument(f"data.folders: expected the files of each line of {lists[0].name}, got {line!r}")
+                raise InvalidArgument(
+                    f"data.folders: expected the files of each line of {lists[0].name}, got {line!r}"
+                )
             found.append(pair)
         return found
     return [
@@ -113,7 +115,8 @@ def read_pair(pair: Pair, channels: int) -> tuple[NDArray[np.uint8], NDArray[np.
     blurred, sharp = read_image(pair.blurred, channels), read_image(pair.sharp, channels)
     if blurred.shape != sharp.shape:
         raise InvalidArgument(
-            f"data.folders: expected pairs of one size, got {blurred.shape[:2]} in {pair.blurred} and {sharp.shape[:2]} in {pair.sharp}"
+            f"data.folders: expected pairs of one size, got {blurred.shape[:2]} in {pair.blurred} and "
+            f"{sharp.shape[:2]} in {pair.sharp}"
         )
     return blurred, sharp
 

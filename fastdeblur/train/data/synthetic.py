@@ -6,19 +6,19 @@ import io
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from fastdeblur._light import decode, encode
-from fastdeblur.train.config import PSFs, Degradation
+from fastdeblur.train.config import Degradation, PSFs
 from fastdeblur.train.data.batch import Batch
 from fastdeblur.train.data.folders import Images
 from fastdeblur.train.data.psfs import draw_psfs
 
 
 class Synthetic:
-    """Batch k of a seed: crops of photos, each blurred with a PSF of its own, as a camera sees it: nothing is known outside the crop."""
+    """Batch k of a seed: crops of photos, each blurred with a PSF of its own; as a camera's, their light comes from beyond the crop."""
 
     def __init__(
         self,
@@ -58,9 +58,7 @@ class Synthetic:
         )
         sharp = encode(sharp, how.gamma)
         noise = _between(rng, how.noise, self.batch)
-        blurred = blurred + noise[:, None, None, None] * rng.standard_normal(
-            blurred.shape, dtype=np.float32
-        )
+        blurred = blurred + noise[:, None, None, None] * rng.standard_normal(blurred.shape, dtype=np.float32)
         stored = rng.random(self.batch) < how.jpeg
         quality = rng.integers(how.jpeg_quality[0], how.jpeg_quality[1] + 1, self.batch)
         for k in np.flatnonzero(stored):

@@ -58,7 +58,7 @@ class DWDN(nn.Module):
         self.features.weight = nn.Parameter(filters)
         self.wiener = WienerLayer(balances.log(), reg="laplacian")
         self.plain = nn.Conv2d(count, 1, 1, bias=False)
-        self.intro = nn.Conv2d(count + 1, width, 3, padding=1)
+        self.intro = nn.Conv2d(count, width, 3, padding=1)
         self.body = NAFU(width, down, middle, up, window)
         self.ending = nn.Conv2d(width, 1, 3, padding=1)
         with torch.no_grad():
@@ -68,8 +68,8 @@ class DWDN(nn.Module):
 
     def forward(self, x: Tensor, psf: Tensor, noise: Tensor | float | None = None) -> Tensor:
         found = self.wiener(self.features(x), psf, noise)
-        y = self.intro(torch.cat([found, x], dim=1))
-        return self.plain(found) + self.ending(self.body(y))
+        # Not the blurred image: a PSF whose centroid is off its origin moves it away from the sharp one.
+        return self.plain(found) + self.ending(self.body(self.intro(found)))
 
 
 def _first_features() -> tuple[Tensor, Tensor]:
