@@ -31,7 +31,7 @@ LAYERS = (
     ("photo",),
     ("_dropin",),
     ("__init__",),
-    ("scipy", "skimage", "nets", "cli", "__main__"),
+    ("scipy", "skimage", "nets", "train", "cli", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
