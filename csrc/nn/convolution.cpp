@@ -1,6 +1,7 @@
 // Convolutions, plain, strided, grouped, depthwise and transposed: direct, with the sums in registers.
 #include <algorithm>
 
+#include "core/host_device.h"
 #include "nn/layer.h"
 
 namespace fastdeblur::nn {
@@ -15,64 +16,62 @@ struct Tap {
 // Pixels to a tile of OB blocks of channels: as many sums as registers hold beside the operands.
 template <int OB>
 constexpr int kPixels = L == 16 ? (OB == 1 ? 14 : OB == 2 ? 12 : OB == 3 ? 8 : 6)
-                                : (OB == 1 ? 8 : OB == 2 ? 6 : OB == 3 ? 4 : 3);
+                                : (OB == 1 ? 12 : OB == 2 ? 6 : OB == 3 ? 4 : 3);
 constexpr int kMostPixelsOfTile = 14;
 constexpr int kMostBlocks = 4;
 // Weights of a chunk of input channels stay in the first-level cache while a row goes by.
 constexpr int64_t kChunkBytes = 16 << 10;
 
-// sums += taps over the input channels [c0, c1); step: from pixel to pixel, block: from block to block of the
-// input; lanes: channels to a block of it.
+struct Tiles {
+  const Tap* taps;
+  int count;
+  int64_t pixels;                 // of the row; up to a tile more are computed
+  int64_t step, in_block, lanes;  // input: from pixel to pixel, from block to block, numbers to a block
+  int64_t numbers;                // of each tap, block after block
+  bool first;                     // chunk: begins with the bias, else goes on from what is there
+  const float* bias;              // of this group of blocks
+  float* out;
+  int64_t out_step, out_block;
+};
+
+// sums += weights x for n numbers at x (and at x + step, ...) and their weights [number][block][lane].
 template <int OB, int P>
-inline void accumulate(V (&sums)[OB][P], const Tap* taps, int count, int64_t step, int64_t block, int64_t lanes,
-                       int64_t c0, int64_t c1) {
-  for (int t = 0; t < count; ++t) {
-    const float* w = taps[t].weight;
-    for (int64_t c = c0; c < c1; c += lanes) {
-      const float* x = taps[t].in + c / lanes * block;
-      const int n = static_cast<int>(std::min(lanes, c1 - c));
-      for (int j = 0; j < n; ++j, w += OB * L) {
-        V weight[OB];
-        for (int o = 0; o < OB; ++o) weight[o] = load(w + o * L);
-        for (int p = 0; p < P; ++p) {
-          const V pixel = broadcast(x[p * step + j]);
-          for (int o = 0; o < OB; ++o) sums[o][p] += weight[o] * pixel;
-        }
+FD_HD void multiply_run(V (&sums)[OB][P], const float* x, const float* w, int64_t n, int64_t step) {
+  for (int64_t i = 0; i < n; ++i, w += OB * L) {
+    if constexpr (P < OB) {  // the fewer stay in registers
+      V pixel[P];
+      for (int p = 0; p < P; ++p) pixel[p] = broadcast(x[p * step + i]);
+      for (int o = 0; o < OB; ++o) {
+        const V weight = load(w + o * L);
+        for (int p = 0; p < P; ++p) sums[o][p] += weight * pixel[p];
+      }
+    } else {
+      V weight[OB];
+      for (int o = 0; o < OB; ++o) weight[o] = load(w + o * L);
+      for (int p = 0; p < P; ++p) {
+        const V pixel = broadcast(x[p * step + i]);
+        for (int o = 0; o < OB; ++o) sums[o][p] += weight[o] * pixel;
       }
     }
   }
 }
 
-struct Tiles {
-  const Tap* taps;
-  int count;
-  int64_t pixels;           // of the row; up to a tile more are computed
-  int64_t step, in_block, lanes;
-  int64_t c0, c1;
-  bool first;               // chunk: begins with the bias, else goes on from what is there
-  const float* bias;        // of this group of blocks
-  float* out;
-  int64_t out_step, out_block;
-};
-
 template <int OB>
 void run_tiles(const Tiles& t) {
   constexpr int P = kPixels<OB>;
-  std::vector<Tap> local;
-  Tap fixed[128];
-  Tap* taps = fixed;
-  if (t.count > 128) {
-    local.resize(static_cast<std::size_t>(t.count));
-    taps = local.data();
-  }
-  for (int64_t x = 0; x < t.pixels; x += P) {
-    for (int i = 0; i < t.count; ++i) taps[i] = {t.taps[i].in + x * t.step, t.taps[i].weight};
-    float* out = t.out + x * t.out_step;
+  const int64_t whole = t.numbers / t.lanes, rest = t.numbers % t.lanes;
+  for (int64_t first = 0; first < t.pixels; first += P) {
+    float* out = t.out + first * t.out_step;
     V sums[OB][P];
     for (int o = 0; o < OB; ++o)
       for (int p = 0; p < P; ++p)
         sums[o][p] = t.first ? load(t.bias + o * L) : load(out + o * t.out_block + p * t.out_step);
-    accumulate<OB, P>(sums, taps, t.count, t.step, t.in_block, t.lanes, t.c0, t.c1);
+    for (int i = 0; i < t.count; ++i) {
+      const float *x = t.taps[i].in + first * t.step, *w = t.taps[i].weight;
+      for (int64_t b = 0; b < whole; ++b, x += t.in_block, w += t.lanes * OB * L)
+        multiply_run<OB, P>(sums, x, w, t.lanes, t.step);
+      multiply_run<OB, P>(sums, x, w, rest, t.step);
+    }
     for (int o = 0; o < OB; ++o)
       for (int p = 0; p < P; ++p) store(out + o * t.out_block + p * t.out_step, sums[o][p]);
   }
@@ -165,8 +164,10 @@ class Convolution final : public Layer {
       for (int64_t phase = 0; phase < stride_[1]; ++phase) transposed_row(call, y, phase);
     } else {
       taps_.clear();
+      // In a narrow block a row of taps is one run of numbers.
+      const int64_t run = call.in[0].lanes < L ? kernel_[1] : 1;
       for (const auto& [from, k] : rows_)
-        for (int64_t j = 0; j < kernel_[1]; ++j)
+        for (int64_t j = 0; j < kernel_[1]; j += run)
           taps_.push_back({call.in[0].at(from, call.columns.lo * stride_[1] - padding_[2] + j),
                            k * kernel_[1] + j});
       dense(call, call.out.at(y, call.columns.lo), call.columns.size(), stride_[1], 1);
@@ -255,6 +256,8 @@ class Convolution final : public Layer {
     t.lanes = in.lanes;
     t.out_step = apart * L;
     t.out_block = call.out.block;
+    const bool narrow = in.lanes < L;
+    if (narrow) t.lanes = kernel_[1] * in.lanes;
     const int64_t taps = kernel_[0] * kernel_[1], part_inputs = split_ ? inputs_ / groups_ : inputs_;
     for (const GroupOfBlocks& g : groups_of_blocks_) {
       t.bias = bias_.data() + g.first * L;
@@ -262,12 +265,11 @@ class Convolution final : public Layer {
       const float* weights = packed_.data() + g.weights;
       const int64_t shift = g.input / in.lanes * in.block;
       for (int64_t c0 = 0; c0 < part_inputs; c0 += g.chunk) {
-        const int64_t c1 = std::min(c0 + g.chunk, part_inputs), size = (c1 - c0) * g.size * L;
+        const int64_t count = std::min(g.chunk, part_inputs - c0), size = count * g.size * L;
         for (std::size_t i = 0; i < taps_.size(); ++i)
-          tap_list_[i] = {taps_[i].in + shift, weights + taps_[i].tap * size};
+          tap_list_[i] = {taps_[i].in + shift + c0 / L * in.block, weights + taps_[i].tap * size};
         weights += taps * size;
-        t.c0 = c0;
-        t.c1 = c1;
+        t.numbers = narrow ? t.lanes : count;
         t.first = c0 == 0;
         switch (g.size) {
           case 1:

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "cpu/fft.h"
 #include "cpu/transpose.h"
@@ -19,7 +20,11 @@ constexpr int L = native_lanes<float>;
 using V = typename Register<float, L>::type;
 inline V load(const float* p) { return *reinterpret_cast<const typename Register<float, L>::unaligned*>(p); }
 inline void store(float* p, V v) { *reinterpret_cast<typename Register<float, L>::unaligned*>(p) = v; }
-inline V broadcast(float x) { return V{} + x; }
+template <std::size_t... I>
+inline V broadcast(float x, std::index_sequence<I...>) {
+  return V{((void)I, x)...};
+}
+inline V broadcast(float x) { return broadcast(x, std::make_index_sequence<L>{}); }
 #else
 struct V {
   float lane[L];
