@@ -21,13 +21,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from machine import describe
-from threads import THREADS
 
 import fastdeblur
 from fastdeblur import nets
 from fastdeblur.train import models
 from fastdeblur.train.config import load_config
+from machine import describe
+from threads import THREADS
 
 CONFIGS = Path(fastdeblur.__file__).parent / "train" / "configs"
 NAMES = ("srcnn", "deblurgan", "nafnet-s", "dwdn-s")
@@ -170,7 +170,8 @@ def main() -> None:
         print(
             name,
             *(
-                f"{engine} {1e3 * v['seconds']:.0f} ms" + (f" {v['peak'] / 1e6:.0f} MB" if "peak" in v else "")
+                f"{engine} {1e3 * v['seconds']:.0f} ms"
+                + (f" {v['peak'] / 1e6:.0f} MB" if "peak" in v else "")
                 for engine, v in row.items()
             ),
             f"ratio to the best {row['fastdeblur']['seconds'] / best:.2f}",

@@ -32,7 +32,8 @@ nn::NodeSpec as_node(const Node& given) {
   nn::NodeSpec node{op, inputs, {}, {}};
   for (const auto& [key, value] : attributes) node.attributes[key.cast<std::string>()] = as_attribute(value);
   for (const auto& [name, array] : tensors)
-    node.tensors[name] = {{array.shape(), array.shape() + array.ndim()}, {array.data(), array.data() + array.size()}};
+    node.tensors[name] = {{array.shape(), array.shape() + array.ndim()},
+                          {array.data(), array.data() + array.size()}};
   return node;
 }
 
@@ -53,15 +54,20 @@ class BoundNet {
           return spec;
         }()) {}
 
-  // wiener(node, values, result): views of shape (blocks, lanes, height, width), channel c at [c // lanes, c % lanes].
-  void run(const py::array& image, py::array_t<float> out, const py::object& wiener, int threads, int64_t max_memory) const {
-    require(image.ndim() == 3 && image.dtype().equal(py::dtype::of<float>()), "image: expected (channels, h, w), float32");
+  // wiener(node, values, result): views of shape (blocks, lanes, height, width), channel c at [c // lanes, c
+  // % lanes].
+  void run(const py::array& image, py::array_t<float> out, const py::object& wiener, int threads,
+           int64_t max_memory) const {
+    require(image.ndim() == 3 && image.dtype().equal(py::dtype::of<float>()),
+            "image: expected (channels, h, w), float32");
     require(image.shape(0) == network_.channels(), "image: expected the network's channels");
-    require(out.ndim() == 3 && std::equal(out.shape(), out.shape() + 3, image.shape()) && (out.flags() & py::array::c_style),
+    require(out.ndim() == 3 && std::equal(out.shape(), out.shape() + 3, image.shape()) &&
+                (out.flags() & py::array::c_style),
             "out: expected an array like image, in C order");
     nn::Image view{static_cast<const float*>(image.data()), {}, image.shape(1), image.shape(2), 1, 0};
     for (int a = 0; a < 3; ++a) {
-      require(image.strides(a) % static_cast<py::ssize_t>(sizeof(float)) == 0, "image: expected aligned numbers");
+      require(image.strides(a) % static_cast<py::ssize_t>(sizeof(float)) == 0,
+              "image: expected aligned numbers");
       view.stride[a] = image.strides(a) / static_cast<py::ssize_t>(sizeof(float));
     }
     float* result = out.mutable_data();
@@ -70,8 +76,10 @@ class BoundNet {
       constexpr py::ssize_t size = sizeof(float);
       const py::none nobody;  // a base, so that the array is a view
       const std::vector<py::ssize_t> shape{(c.count + c.lanes - 1) / c.lanes, c.lanes, c.h, c.w};
-      const py::array in(py::dtype::of<float>(), shape, {c.block * size, size, c.row * size, c.lanes * size}, c.in, nobody);
-      const py::array to(py::dtype::of<float>(), shape, {c.out_block * size, size, c.out_row * size, c.lanes * size}, c.out, nobody);
+      const py::array in(py::dtype::of<float>(), shape, {c.block * size, size, c.row * size, c.lanes * size},
+                         c.in, nobody);
+      const py::array to(py::dtype::of<float>(), shape,
+                         {c.out_block * size, size, c.out_row * size, c.lanes * size}, c.out, nobody);
       wiener(node, in, to);
     };
     // Ctrl-C, every 50 ms.
@@ -106,7 +114,8 @@ void bind_nn(py::module_& m) {
            py::arg("output_scale_offset"), py::arg("multiple_of"))
       .def("run", &BoundNet::run, py::arg("image").noconvert(), py::arg("out").noconvert(), py::arg("wiener"),
            py::arg("threads"), py::arg("max_memory"))
-      .def("memory", &BoundNet::memory, py::arg("height"), py::arg("width"), py::arg("threads"), py::arg("max_memory"));
+      .def("memory", &BoundNet::memory, py::arg("height"), py::arg("width"), py::arg("threads"),
+           py::arg("max_memory"));
 }
 
 }  // namespace fastdeblur

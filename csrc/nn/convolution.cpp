@@ -15,8 +15,14 @@ struct Tap {
 
 // Pixels to a tile of OB blocks of channels: as many sums as registers hold beside the operands.
 template <int OB>
-constexpr int kPixels = L == 16 ? (OB == 1 ? 14 : OB == 2 ? 12 : OB == 3 ? 8 : 6)
-                                : (OB == 1 ? 12 : OB == 2 ? 6 : OB == 3 ? 4 : 3);
+constexpr int kPixels = L == 16 ? (OB == 1   ? 14
+                                   : OB == 2 ? 12
+                                   : OB == 3 ? 8
+                                             : 6)
+                                : (OB == 1   ? 12
+                                   : OB == 2 ? 6
+                                   : OB == 3 ? 4
+                                             : 3);
 constexpr int kMostPixelsOfTile = 14;
 constexpr int kMostBlocks = 4;
 // Weights of a chunk of input channels stay in the first-level cache while a row goes by.
@@ -79,8 +85,8 @@ void run_tiles(const Tiles& t) {
 
 class Convolution final : public Layer {
  public:
-  Convolution(const Tensor& weight, const Tensor* bias, std::array<int64_t, 2> stride, std::array<int64_t, 4> padding,
-              bool reflect, int64_t groups, bool transposed)
+  Convolution(const Tensor& weight, const Tensor* bias, std::array<int64_t, 2> stride,
+              std::array<int64_t, 4> padding, bool reflect, int64_t groups, bool transposed)
       : stride_(stride), padding_(padding), reflect_(reflect), transposed_(transposed) {
     kernel_ = {weight.shape[2], weight.shape[3]};
     for (const int64_t k : kernel_) require(k <= kMostKernel, "weight: expected a smaller kernel");
@@ -118,7 +124,8 @@ class Convolution final : public Layer {
   double cost(const std::vector<Shape>&) const override {
     const double taps = static_cast<double>(kernel_[0] * kernel_[1]);
     const double phases = transposed_ ? static_cast<double>(stride_[0] * stride_[1]) : 1.0;
-    const double lanes = planar_ ? static_cast<double>(outputs_) : static_cast<double>(ceil_div(outputs_, L) * L);
+    const double lanes =
+        planar_ ? static_cast<double>(outputs_) : static_cast<double>(ceil_div(outputs_, L) * L);
     return taps / phases * lanes * (depthwise_ ? 1.5 : static_cast<double>(inputs_)) + 2 * lanes;
   }
 
@@ -168,8 +175,8 @@ class Convolution final : public Layer {
       const int64_t run = call.in[0].lanes < L ? kernel_[1] : 1;
       for (const auto& [from, k] : rows_)
         for (int64_t j = 0; j < kernel_[1]; j += run)
-          taps_.push_back({call.in[0].at(from, call.columns.lo * stride_[1] - padding_[2] + j),
-                           k * kernel_[1] + j});
+          taps_.push_back(
+              {call.in[0].at(from, call.columns.lo * stride_[1] - padding_[2] + j), k * kernel_[1] + j});
       dense(call, call.out.at(y, call.columns.lo), call.columns.size(), stride_[1], 1);
     }
     finish_row(call, y);
@@ -185,7 +192,8 @@ class Convolution final : public Layer {
   };
 
   int64_t length(std::size_t axis, int64_t n) const {
-    const int64_t k = kernel_[axis], s = stride_[axis], before = padding_[2 * axis], after = padding_[2 * axis + 1];
+    const int64_t k = kernel_[axis], s = stride_[axis], before = padding_[2 * axis],
+                  after = padding_[2 * axis + 1];
     if (transposed_) {
       require(n <= kMostPixels / s, "its result is too large");
       const int64_t size = (n - 1) * s + k - before - after;
@@ -205,7 +213,8 @@ class Convolution final : public Layer {
       packed_.assign(static_cast<std::size_t>(blocks * taps * L), 0.0f);
       for (int64_t c = 0; c < outputs_; ++c)
         for (int64_t t = 0; t < taps; ++t)
-          packed_[static_cast<std::size_t>((c / L * taps + t) * L + c % L)] = weights_[static_cast<std::size_t>(c * taps + t)];
+          packed_[static_cast<std::size_t>((c / L * taps + t) * L + c % L)] =
+              weights_[static_cast<std::size_t>(c * taps + t)];
       return;
     }
     // A group of outputs that fills whole blocks reads its own inputs only; other groups are one dense kernel
@@ -213,15 +222,18 @@ class Convolution final : public Layer {
     const int64_t in_each = inputs_ / groups_, out_each = outputs_ / groups_;
     split_ = groups_ > 1 && in_each % L == 0 && out_each % L == 0;
     const int64_t parts = split_ ? groups_ : 1, part_blocks = blocks / parts, part_inputs = inputs_ / parts;
-    require(static_cast<double>(taps) * static_cast<double>(part_inputs) * static_cast<double>(blocks * L) < 1e9,
-            "weight: too large");
+    require(
+        static_cast<double>(taps) * static_cast<double>(part_inputs) * static_cast<double>(blocks * L) < 1e9,
+        "weight: too large");
     for (int64_t part = 0; part < parts; ++part)
       for (int64_t b = 0; b < part_blocks;) {
         const int64_t left = part_blocks - b;
         // 5 blocks are 3 and 2 rather than 4 and 1.
-        const int64_t size = left <= kMostBlocks ? left : left < 2 * kMostBlocks ? ceil_div(left, 2) : kMostBlocks;
-        groups_of_blocks_.push_back({part * part_blocks + b, size, part * part_inputs,
-                                     static_cast<int64_t>(packed_.size())});
+        const int64_t size = left <= kMostBlocks      ? left
+                             : left < 2 * kMostBlocks ? ceil_div(left, 2)
+                                                      : kMostBlocks;
+        groups_of_blocks_.push_back(
+            {part * part_blocks + b, size, part * part_inputs, static_cast<int64_t>(packed_.size())});
         int64_t chunk = std::max<int64_t>(L, kChunkBytes / (taps * size * L * 4) / L * L);
         chunk = std::min(chunk, part_inputs);
         groups_of_blocks_.back().chunk = chunk;
@@ -238,7 +250,8 @@ class Convolution final : public Layer {
     if (o >= outputs_) return 0;
     const int64_t in_each = inputs_ / groups_, out_each = outputs_ / groups_, taps = kernel_[0] * kernel_[1];
     if (o / out_each != c / in_each) return 0;
-    const int64_t at = transposed_ ? (c * out_each + o % out_each) * taps + tap : (o * in_each + c % in_each) * taps + tap;
+    const int64_t at =
+        transposed_ ? (c * out_each + o % out_each) * taps + tap : (o * in_each + c % in_each) * taps + tap;
     return weights_[static_cast<std::size_t>(at)];
   }
 
@@ -296,7 +309,8 @@ class Convolution final : public Layer {
     for (const auto& [from, k] : rows_)
       for (int64_t j = 0; j < kernel_[1]; ++j) {
         const int64_t x = first + padding_[2] - j;
-        if (((x % s) + s) % s == 0) taps_.push_back({call.in[0].at(from, floor_div(x, s)), k * kernel_[1] + j});
+        if (((x % s) + s) % s == 0)
+          taps_.push_back({call.in[0].at(from, floor_div(x, s)), k * kernel_[1] + j});
       }
     dense(call, call.out.at(y, first), ceil_div(hi - first, s), 1, s);
   }
@@ -309,7 +323,8 @@ class Convolution final : public Layer {
       taps_.clear();
       for (const auto& [from, k] : rows_)
         for (int64_t j = 0; j < kernel_[1]; ++j)
-          taps_.push_back({in.at(from, call.columns.lo * stride_[1] - padding_[2] + j, b), k * kernel_[1] + j});
+          taps_.push_back(
+              {in.at(from, call.columns.lo * stride_[1] - padding_[2] + j, b), k * kernel_[1] + j});
       float* out = call.out.at(y, call.columns.lo, b);
       const V bias = load(bias_.data() + b * L);
       constexpr int P = 8;

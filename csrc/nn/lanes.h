@@ -95,7 +95,8 @@ inline float tanh_of(float x) {
   const float far = (1.0f - e) / (1.0f + e);
   // Near 0 the difference above cancels.
   const float s = x * x;
-  const float near = size * (1.0f + s * (-0.333333333f + s * (0.133333333f + s * (-0.0539682540f + s * 0.0218694885f))));
+  const float near =
+      size * (1.0f + s * (-0.333333333f + s * (0.133333333f + s * (-0.0539682540f + s * 0.0218694885f))));
   const float value = size < 0.25f ? near : far;
   return x < 0 ? -value : x != x ? x : value;
 }
@@ -104,11 +105,13 @@ inline float tanh_of(float x) {
 inline float erf_of(float x) {
   const float size = x < 0 ? -x : x;
   const float t = 1.0f / (1.0f + 0.3275911f * size);
-  const float p = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
+  const float p =
+      t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
   const float far = 1.0f - p * exp_of(-size * size);
   const float s = size * size;
   const float near =
-      size * (1.128379167f + s * (-0.376126389f + s * (0.112837917f + s * (-0.0268661706f + s * 0.00522397762f))));
+      size *
+      (1.128379167f + s * (-0.376126389f + s * (0.112837917f + s * (-0.0268661706f + s * 0.00522397762f))));
   const float value = size < 0.3f ? near : far;
   return x < 0 ? -value : x != x ? x : value;
 }

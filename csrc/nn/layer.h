@@ -62,9 +62,9 @@ struct Call {
   std::vector<Rows> in;
   std::vector<Shape> shapes;  // of the inputs
   Rows out;
-  Shape shape;                    // of the result
-  Range columns;                  // to make
-  const float* state = nullptr;   // what `finish` made of the frame's sums
+  Shape shape;                   // of the result
+  Range columns;                 // to make
+  const float* state = nullptr;  // what `finish` made of the frame's sums
   const Image* image = nullptr;
   std::vector<float> scratch;
   std::vector<double> sums;
@@ -127,14 +127,15 @@ inline void require(bool ok, const std::string& what) {
 }
 
 constexpr int64_t kMostChannels = 1 << 16;
-constexpr int64_t kMostKernel = 1 << 12;   // on an axis
+constexpr int64_t kMostKernel = 1 << 12;           // on an axis
 constexpr int64_t kMostPixels = int64_t(1) << 31;  // on an axis
 
 // --- reading a node ---
 
 inline double number(const NodeSpec& n, const std::string& key) {
   const auto at = n.attributes.find(key);
-  require(at != n.attributes.end() && std::holds_alternative<double>(at->second), key + ": expected a number");
+  require(at != n.attributes.end() && std::holds_alternative<double>(at->second),
+          key + ": expected a number");
   return std::get<double>(at->second);
 }
 inline int64_t whole(double x, const std::string& key, int64_t least, int64_t most) {
@@ -144,7 +145,8 @@ inline int64_t whole(double x, const std::string& key, int64_t least, int64_t mo
 }
 inline std::string text(const NodeSpec& n, const std::string& key) {
   const auto at = n.attributes.find(key);
-  require(at != n.attributes.end() && std::holds_alternative<std::string>(at->second), key + ": expected a text");
+  require(at != n.attributes.end() && std::holds_alternative<std::string>(at->second),
+          key + ": expected a text");
   return std::get<std::string>(at->second);
 }
 inline std::vector<double> list(const NodeSpec& n, const std::string& key, std::size_t size) {
@@ -160,7 +162,8 @@ inline bool missing(const NodeSpec& n, const std::string& key) {
   return at == n.attributes.end() || std::holds_alternative<std::monostate>(at->second);
 }
 // A tensor with this many axes, or null if it is missing and may be.
-inline const Tensor* tensor(const NodeSpec& n, const std::string& key, std::size_t axes, bool optional = false) {
+inline const Tensor* tensor(const NodeSpec& n, const std::string& key, std::size_t axes,
+                            bool optional = false) {
   const auto at = n.tensors.find(key);
   if (at == n.tensors.end()) {
     require(optional, key + ": expected a tensor");
@@ -179,7 +182,8 @@ inline const Tensor* tensor(const NodeSpec& n, const std::string& key, std::size
 }
 // One number for each of c channels.
 inline void per_channel(const std::vector<float>& values, int64_t c, const std::string& key) {
-  require(values.empty() || static_cast<int64_t>(values.size()) == c, key + ": expected a value for each channel");
+  require(values.empty() || static_cast<int64_t>(values.size()) == c,
+          key + ": expected a value for each channel");
 }
 inline std::vector<float> values(const NodeSpec& n, const std::string& key, bool optional = false) {
   const Tensor* t = tensor(n, key, 1, optional);

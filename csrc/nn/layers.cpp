@@ -32,7 +32,10 @@ class PerChannel final : public Layer {
  public:
   enum Kind { bias, scale, prelu };
   PerChannel(Kind kind, std::vector<float> numbers, std::string name)
-      : kind_(kind), numbers_(std::move(numbers)), name_(std::move(name)), count_(static_cast<int64_t>(numbers_.size())) {
+      : kind_(kind),
+        numbers_(std::move(numbers)),
+        name_(std::move(name)),
+        count_(static_cast<int64_t>(numbers_.size())) {
     if (kind_ == prelu && count_ == 1) return;
     numbers_.resize(static_cast<std::size_t>(ceil_div(count_, L) * L));
   }
@@ -99,7 +102,9 @@ class Combine final : public Layer {
     return x;
   }
   // A second value of one pixel is read whole.
-  Range reads(int i, int, Range out, int64_t n) const override { return i == 1 && n == 1 ? Range{0, 1} : out; }
+  Range reads(int i, int, Range out, int64_t n) const override {
+    return i == 1 && n == 1 ? Range{0, 1} : out;
+  }
   void row(Call& call, int64_t y) const override {
     const Shape &a = call.shapes[0], &b = call.shapes[1];
     const int64_t n = call.columns.size(), lo = call.columns.lo;
@@ -198,7 +203,8 @@ class PixelUnshuffle final : public Layer {
  public:
   explicit PixelUnshuffle(int64_t factor) : f_(factor) {}
   Shape shape(const std::vector<Shape>& in) const override {
-    require(in[0].h % f_ == 0 && in[0].w % f_ == 0, "expected a height and width that are multiples of the factor");
+    require(in[0].h % f_ == 0 && in[0].w % f_ == 0,
+            "expected a height and width that are multiples of the factor");
     require(in[0].c <= kMostChannels / (f_ * f_), "factor: too many channels");
     return {in[0].c * f_ * f_, in[0].h / f_, in[0].w / f_};
   }
@@ -222,7 +228,8 @@ class Resize final : public Layer {
   Resize(std::array<double, 2> factor, bool bilinear) : bilinear_(bilinear) {
     for (std::size_t a = 0; a < 2; ++a) {
       const double f = factor[a];
-      require(std::isfinite(f) && f > 0 && f <= 4096 && f >= 1.0 / 4096, "factor: expected whole numbers or 1 over one");
+      require(std::isfinite(f) && f > 0 && f <= 4096 && f >= 1.0 / 4096,
+              "factor: expected whole numbers or 1 over one");
       up_[a] = f >= 1 ? static_cast<int64_t>(f) : 1;
       down_[a] = f >= 1 ? 1 : std::llround(1 / f);
       require(std::abs(f - static_cast<double>(up_[a]) / static_cast<double>(down_[a])) < 1e-6,
@@ -230,7 +237,8 @@ class Resize final : public Layer {
     }
   }
   Shape shape(const std::vector<Shape>& in) const override {
-    require(in[0].h <= kMostPixels / up_[0] && in[0].w <= kMostPixels / up_[1], "factor: its result is too large");
+    require(in[0].h <= kMostPixels / up_[0] && in[0].w <= kMostPixels / up_[1],
+            "factor: its result is too large");
     const Shape result{in[0].c, in[0].h * up_[0] / down_[0], in[0].w * up_[1] / down_[1]};
     require(result.h >= 1 && result.w >= 1, "too few pixels for its factor");
     return result;
@@ -272,8 +280,9 @@ class Resize final : public Layer {
       const int64_t at = i * down / up;
       return {at, at, 0.0f};
     }
-    const double where = std::clamp((static_cast<double>(i) + 0.5) * static_cast<double>(down) / static_cast<double>(up) - 0.5,
-                                    0.0, static_cast<double>(n - 1));
+    const double where =
+        std::clamp((static_cast<double>(i) + 0.5) * static_cast<double>(down) / static_cast<double>(up) - 0.5,
+                   0.0, static_cast<double>(n - 1));
     const auto first = static_cast<int64_t>(where);
     return {first, std::min(first + 1, n - 1), static_cast<float>(where - static_cast<double>(first))};
   }
@@ -358,7 +367,9 @@ class LayerNorm final : public Layer {
   std::vector<float> weight_, bias_;
 };
 
-std::vector<float> blocks_of(int64_t c) { return std::vector<float>(static_cast<std::size_t>(ceil_div(c, L) * L)); }
+std::vector<float> blocks_of(int64_t c) {
+  return std::vector<float>(static_cast<std::size_t>(ceil_div(c, L) * L));
+}
 
 class InstanceNorm final : public Layer {
  public:
@@ -379,8 +390,8 @@ class InstanceNorm final : public Layer {
       const auto i = static_cast<std::size_t>(k);
       const double mean = sums[i] / pixels, variance = std::max(0.0, squares[i] / pixels - mean * mean);
       state[i] = static_cast<float>(mean);
-      state[i + static_cast<std::size_t>(padded)] =
-          static_cast<float>((weight_.empty() ? 1.0 : static_cast<double>(weight_[i])) / std::sqrt(variance + eps_));
+      state[i + static_cast<std::size_t>(padded)] = static_cast<float>(
+          (weight_.empty() ? 1.0 : static_cast<double>(weight_[i])) / std::sqrt(variance + eps_));
       state[i + static_cast<std::size_t>(2 * padded)] = bias_.empty() ? 0.0f : bias_[i];
     }
     return state;
@@ -434,7 +445,8 @@ class Window {
           for (int64_t i = 0; i < n; ++i) sums[i] += static_cast<double>(in[i]);
         }
       } else if (start(0, y - 1, s.h) != first) {
-        const float *out = call.in[0].at(first - 1, need.lo, b), *in = call.in[0].at(first + kh - 1, need.lo, b);
+        const float *out = call.in[0].at(first - 1, need.lo, b),
+                    *in = call.in[0].at(first + kh - 1, need.lo, b);
         for (int64_t i = 0; i < n; ++i) sums[i] += static_cast<double>(in[i]) - static_cast<double>(out[i]);
       }
       double window[L];
@@ -478,7 +490,8 @@ class FramePool final : public Layer {
   Shape shape(const std::vector<Shape>& in) const override { return {in[0].c, 1, 1}; }
   Range reads(int, int, Range, int64_t) const override { return {0, 0}; }
   bool needs_sums() const override { return true; }
-  std::vector<float> finish(const std::vector<double>& sums, const std::vector<double>&, double pixels) const override {
+  std::vector<float> finish(const std::vector<double>& sums, const std::vector<double>&,
+                            double pixels) const override {
     return means_of(sums, pixels);
   }
   void row(Call& call, int64_t y) const override {
@@ -495,7 +508,8 @@ class WindowPool final : public Layer {
   }
   bool looks_far() const override { return true; }
   void row(Call& call, int64_t y) const override {
-    window_.row(call, y, [&](int64_t b, int64_t x, const float* mean) { std::copy_n(mean, L, call.out.at(y, x, b)); });
+    window_.row(call, y,
+                [&](int64_t b, int64_t x, const float* mean) { std::copy_n(mean, L, call.out.at(y, x, b)); });
   }
 
  private:
@@ -533,7 +547,8 @@ class FrameAttention final : public Layer {
     return in[0];
   }
   bool needs_sums() const override { return true; }
-  std::vector<float> finish(const std::vector<double>& sums, const std::vector<double>&, double pixels) const override {
+  std::vector<float> finish(const std::vector<double>& sums, const std::vector<double>&,
+                            double pixels) const override {
     const std::vector<float> means = means_of(sums, pixels);
     std::vector<float> hidden(static_cast<std::size_t>(gate_.s)), state = blocks_of(gate_.c);
     gate_(means.data(), hidden.data(), state.data());
@@ -602,19 +617,21 @@ class WindowAttention final : public Layer {
   }
 
  private:
-  static void pack(const std::vector<float>& matrix, int64_t outputs, int64_t inputs, std::vector<float>& packed) {
+  static void pack(const std::vector<float>& matrix, int64_t outputs, int64_t inputs,
+                   std::vector<float>& packed) {
     const int64_t width = ceil_div(outputs, L) * L;
     packed.assign(static_cast<std::size_t>(inputs * width), 0.0f);
     for (int64_t o = 0; o < outputs; ++o)
       for (int64_t c = 0; c < inputs; ++c)
         packed[static_cast<std::size_t>(c * width + o)] = matrix[static_cast<std::size_t>(o * inputs + c)];
   }
-  static void product(const std::vector<float>& packed, const std::vector<float>& bias, const float* p, int64_t inputs,
-                      int64_t outputs, float* out) {
+  static void product(const std::vector<float>& packed, const std::vector<float>& bias, const float* p,
+                      int64_t inputs, int64_t outputs, float* out) {
     const int64_t blocks = ceil_div(outputs, L);
     for (int64_t b = 0; b < blocks; ++b) {
       V sum = load(bias.data() + b * L);
-      for (int64_t c = 0; c < inputs; ++c) sum += load(packed.data() + (c * blocks + b) * L) * broadcast(p[c]);
+      for (int64_t c = 0; c < inputs; ++c)
+        sum += load(packed.data() + (c * blocks + b) * L) * broadcast(p[c]);
       store(out + b * L, sum);
     }
   }
@@ -661,9 +678,11 @@ class Loader final : public Layer {
         const float* row = image.data + c * image.stride[0] + from * image.stride[1];
         const int64_t real = std::min(hi, image.w);
         int64_t x = lo;
-        for (; x < real; ++x) out[(x - lo) * lanes_ + j] = row[x * image.stride[2]] * image.scale + image.offset;
+        for (; x < real; ++x)
+          out[(x - lo) * lanes_ + j] = row[x * image.stride[2]] * image.scale + image.offset;
         for (; x < hi; ++x)
-          out[(x - lo) * lanes_ + j] = row[inside(x, image.w, call.shape.w) * image.stride[2]] * image.scale + image.offset;
+          out[(x - lo) * lanes_ + j] =
+              row[inside(x, image.w, call.shape.w) * image.stride[2]] * image.scale + image.offset;
       }
     }
   }
@@ -708,7 +727,8 @@ int64_t factor_of(const NodeSpec& n) { return whole(number(n, "factor"), "factor
 std::unique_ptr<Window> window_of(const NodeSpec& n) {
   if (missing(n, "window")) return nullptr;
   const auto size = list(n, "window", 2);
-  return std::make_unique<Window>(whole(size[0], "window", 1, kMostPixels), whole(size[1], "window", 1, kMostPixels));
+  return std::make_unique<Window>(whole(size[0], "window", 1, kMostPixels),
+                                  whole(size[1], "window", 1, kMostPixels));
 }
 
 std::unique_ptr<Layer> attention(const NodeSpec& n) {
@@ -721,7 +741,8 @@ std::unique_ptr<Layer> attention(const NodeSpec& n) {
   gate.bias = values(n, "bias", true);
   per_channel(gate.bias, gate.c, "bias");
   if (const Tensor* squeeze = tensor(n, "squeeze_weight", 2, true)) {
-    require(squeeze->shape[0] == gate.s && squeeze->shape[1] == gate.c, "squeeze_weight: expected another shape");
+    require(squeeze->shape[0] == gate.s && squeeze->shape[1] == gate.c,
+            "squeeze_weight: expected another shape");
     gate.squeeze = squeeze->values;
     gate.squeeze_bias = values(n, "squeeze_bias", true);
     per_channel(gate.squeeze_bias, gate.s, "squeeze_bias");
@@ -774,25 +795,34 @@ const Row kTable[] = {
      }},
     {"instance_norm", 1,
      [](const NodeSpec& n) -> std::unique_ptr<Layer> {
-       return std::make_unique<InstanceNorm>(number(n, "eps"), values(n, "weight", true), values(n, "bias", true));
+       return std::make_unique<InstanceNorm>(number(n, "eps"), values(n, "weight", true),
+                                             values(n, "bias", true));
      }},
     {"layer_norm", 1,
      [](const NodeSpec& n) -> std::unique_ptr<Layer> {
        return std::make_unique<LayerNorm>(static_cast<float>(number(n, "eps")), values(n, "weight", true),
                                           values(n, "bias", true));
      }},
-    {"simple_gate", 1, [](const NodeSpec&) -> std::unique_ptr<Layer> { return std::make_unique<SimpleGate>(); }},
+    {"simple_gate", 1,
+     [](const NodeSpec&) -> std::unique_ptr<Layer> { return std::make_unique<SimpleGate>(); }},
     {"average_pool", 1,
      [](const NodeSpec& n) -> std::unique_ptr<Layer> {
        if (const auto window = window_of(n)) return std::make_unique<WindowPool>(*window);
        return std::make_unique<FramePool>();
      }},
     {"channel_attention", 1, attention},
-    {"fft_wiener", 1, [](const NodeSpec& n) -> std::unique_ptr<Layer> { return std::make_unique<Whole>(values(n, "log_balance")); }},
+    {"fft_wiener", 1,
+     [](const NodeSpec& n) -> std::unique_ptr<Layer> {
+       return std::make_unique<Whole>(values(n, "log_balance"));
+     }},
     {"pixel_shuffle", 1,
-     [](const NodeSpec& n) -> std::unique_ptr<Layer> { return std::make_unique<PixelShuffle>(factor_of(n)); }},
+     [](const NodeSpec& n) -> std::unique_ptr<Layer> {
+       return std::make_unique<PixelShuffle>(factor_of(n));
+     }},
     {"pixel_unshuffle", 1,
-     [](const NodeSpec& n) -> std::unique_ptr<Layer> { return std::make_unique<PixelUnshuffle>(factor_of(n)); }},
+     [](const NodeSpec& n) -> std::unique_ptr<Layer> {
+       return std::make_unique<PixelUnshuffle>(factor_of(n));
+     }},
     {"resize", 1,
      [](const NodeSpec& n) -> std::unique_ptr<Layer> {
        const auto f = list(n, "factor", 2);
@@ -801,7 +831,8 @@ const Row kTable[] = {
        return std::make_unique<Resize>(std::array<double, 2>{f[0], f[1]}, mode == "bilinear");
      }},
     {"add", 2, [](const NodeSpec&) -> std::unique_ptr<Layer> { return std::make_unique<Combine>(false); }},
-    {"multiply", 2, [](const NodeSpec&) -> std::unique_ptr<Layer> { return std::make_unique<Combine>(true); }},
+    {"multiply", 2,
+     [](const NodeSpec&) -> std::unique_ptr<Layer> { return std::make_unique<Combine>(true); }},
     {"concat", 0, [](const NodeSpec&) -> std::unique_ptr<Layer> { return std::make_unique<Concat>(); }},
 };
 
@@ -819,7 +850,8 @@ const Activation* activation_of(const Layer& layer) {
 std::unique_ptr<Layer> make_layer(const NodeSpec& node) {
   for (const Row& row : kTable) {
     if (node.op != row.op) continue;
-    require(row.inputs ? node.inputs.size() == row.inputs : node.inputs.size() >= 2, "expected another number of inputs");
+    require(row.inputs ? node.inputs.size() == row.inputs : node.inputs.size() >= 2,
+            "expected another number of inputs");
     return row.make(node);
   }
   refuse("op: not one of this engine's");

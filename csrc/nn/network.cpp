@@ -12,7 +12,9 @@ namespace {
 
 enum class Margin { none, zeros, reflect };
 
-Range clipped(Range r, int64_t n) { return {std::clamp<int64_t>(r.lo, 0, n), std::clamp<int64_t>(r.hi, 0, n)}; }
+Range clipped(Range r, int64_t n) {
+  return {std::clamp<int64_t>(r.lo, 0, n), std::clamp<int64_t>(r.hi, 0, n)};
+}
 
 Range hull(Range a, Range b) {
   if (a.size() <= 0) return b;
@@ -36,7 +38,8 @@ constexpr int64_t kMostStages = 4096;
 // Whether it reads rows of an input, or only sums over all of it.
 bool reads_rows(const Layer& layer, int i) { return layer.reads(i, 0, {0, 4096}, 1 << 20).size() > 0; }
 
-void fill_margins(const Rows& rows, int64_t y, Range columns, int64_t n, int64_t left, int64_t right, Margin margin) {
+void fill_margins(const Rows& rows, int64_t y, Range columns, int64_t n, int64_t left, int64_t right,
+                  Margin margin) {
   if (margin == Margin::none) return;
   const int64_t lanes = rows.lanes;
   for (int64_t b = 0; b < rows.blocks; ++b) {
@@ -75,9 +78,9 @@ std::vector<Range> divided(int64_t n, int64_t parts, int64_t unit) {
 // One pass over the frame: what can be made before the next sums over all of it are needed.
 struct Network::Stage {
   int number = 0;
-  std::vector<std::size_t> steps;       // that run
-  std::vector<int64_t> sinks;           // values that are kept, summed or the result
-  std::vector<Range> bands, strips;     // of the image
+  std::vector<std::size_t> steps;           // that run
+  std::vector<int64_t> sinks;               // values that are kept, summed or the result
+  std::vector<Range> bands, strips;         // of the image
   std::vector<std::vector<Range>> columns;  // for each strip, of each value
   std::vector<std::vector<int64_t>> rings;  // for each band, of each value
   int64_t worker_floats = 0;
@@ -88,7 +91,7 @@ struct Network::Frame {
   int64_t h = 0, w = 0;  // padded
   int64_t inner_h = 0, inner_w = 0;
   std::vector<Shape> shapes;
-  bool keeps = true;  // values that several stages need; else they are made again in each
+  bool keeps = true;          // values that several stages need; else they are made again in each
   std::vector<int> stage_of;  // of each value
   std::vector<char> kept;
   std::vector<int> last;  // stage that reads it
@@ -128,7 +131,8 @@ Network::Network(const NetworkSpec& spec)
   require(channels_ >= 1 && channels_ <= kMostChannels, "channels: expected a number in range");
   require(count <= 10000, "nodes: too many");
   require(spec.output >= 0 && spec.output <= count, "output: expected a value's number");
-  for (const int64_t m : multiple_of_) require(m >= 1 && m <= 1 << 16, "multiple_of: expected numbers in range");
+  for (const int64_t m : multiple_of_)
+    require(m >= 1 && m <= 1 << 16, "multiple_of: expected numbers in range");
   std::vector<int> uses(static_cast<std::size_t>(count + 1), 0);
   std::vector<char> wanted(static_cast<std::size_t>(count + 1), 0);
   for (int64_t k = 0; k < count; ++k)
@@ -147,15 +151,18 @@ Network::Network(const NetworkSpec& spec)
   // the convolution before it.
   std::vector<std::unique_ptr<Layer>> layers(static_cast<std::size_t>(count));
   for (int64_t k = 0; k < count; ++k)
-    if (wanted[static_cast<std::size_t>(k + 1)]) layers[static_cast<std::size_t>(k)] = make_layer(spec.nodes[static_cast<std::size_t>(k)]);
+    if (wanted[static_cast<std::size_t>(k + 1)])
+      layers[static_cast<std::size_t>(k)] = make_layer(spec.nodes[static_cast<std::size_t>(k)]);
   std::vector<Shape> probe(static_cast<std::size_t>(count + 1));
   bool probed = true;
   try {
-    probe[0] = {channels_, ceil_div(512, multiple_of_[0]) * multiple_of_[0], ceil_div(640, multiple_of_[1]) * multiple_of_[1]};
+    probe[0] = {channels_, ceil_div(512, multiple_of_[0]) * multiple_of_[0],
+                ceil_div(640, multiple_of_[1]) * multiple_of_[1]};
     for (int64_t k = 0; k < count; ++k) {
       if (!layers[static_cast<std::size_t>(k)]) continue;
       std::vector<Shape> in;
-      for (const int64_t i : spec.nodes[static_cast<std::size_t>(k)].inputs) in.push_back(probe[static_cast<std::size_t>(i)]);
+      for (const int64_t i : spec.nodes[static_cast<std::size_t>(k)].inputs)
+        in.push_back(probe[static_cast<std::size_t>(i)]);
       probe[static_cast<std::size_t>(k + 1)] = layers[static_cast<std::size_t>(k)]->shape(in);
     }
   } catch (const std::invalid_argument&) {
@@ -256,7 +263,8 @@ Network::Network(const NetworkSpec& spec)
     for (int64_t& i : in)
       if (i == 0) image();
     // Sums are taken as rows are made, and a whole result's are not.
-    if (layer->needs_sums() && is_whole(in[0])) in[0] = variant(in[0], copy, Margin::none, [] { return make_copy(); });
+    if (layer->needs_sums() && is_whole(in[0]))
+      in[0] = variant(in[0], copy, Margin::none, [] { return make_copy(); });
     add_step(std::move(layer), std::move(in), k + 1, k);
   }
   output_ = alias[static_cast<std::size_t>(spec.output)];
@@ -288,7 +296,8 @@ std::vector<Shape> Network::shapes(int64_t h, int64_t w) const {
 }
 
 Network::Frame Network::plan(int64_t inner_h, int64_t inner_w, int threads, int64_t max_memory) const {
-  require(inner_h >= 1 && inner_w >= 1 && inner_h <= kMostPixels && inner_w <= kMostPixels, "image: expected pixels");
+  require(inner_h >= 1 && inner_w >= 1 && inner_h <= kMostPixels && inner_w <= kMostPixels,
+          "image: expected pixels");
   Frame base;
   base.inner_h = inner_h;
   base.inner_w = inner_w;
@@ -315,7 +324,8 @@ Network::Frame Network::plan(int64_t inner_h, int64_t inner_w, int threads, int6
     base.right[in] = std::max(base.right[in], all.hi - base.shapes[in].w);
   }
   base.blocks.resize(values);
-  for (std::size_t v = 0; v < values; ++v) base.blocks[v] = ceil_div(std::max<int64_t>(1, base.shapes[v].c), base.lanes[v]);
+  for (std::size_t v = 0; v < values; ++v)
+    base.blocks[v] = ceil_div(std::max<int64_t>(1, base.shapes[v].c), base.lanes[v]);
   base.end = (16 * stride + 16 * L) * L;
 
   Frame least;
@@ -342,7 +352,8 @@ Network::Frame Network::plan(int64_t inner_h, int64_t inner_w, int threads, int6
         // Sums of the input are taken a stage before; only its result may be needed from then on.
         const bool only_sums = step.layer->needs_sums() && !reads_rows(*step.layer, static_cast<int>(i));
         if (step.whole) frame.kept[v] = 1;
-        if (keeps && frame.stage_of[v] < stage && !only_sums && !loads(static_cast<int64_t>(v))) frame.kept[v] = 1;
+        if (keeps && frame.stage_of[v] < stage && !only_sums && !loads(static_cast<int64_t>(v)))
+          frame.kept[v] = 1;
         frame.last[v] = std::max(frame.last[v], stage);
       }
     }
@@ -357,9 +368,11 @@ Network::Frame Network::plan(int64_t inner_h, int64_t inner_w, int threads, int6
         if (frame.kept[v] && frame.stage_of[v] <= s && s <= std::max(frame.last[v], frame.stage_of[v]))
           alive += frame.floats(v, {0, frame.shapes[v].w}, frame.shapes[v].h) * 4;
       frame.stages.push_back(plan_stage(frame, s, threads, room ? std::max<int64_t>(1, room - alive) : 0));
-      most = std::max(most, alive + frame.stages.back().worker_floats * 4 *
-                                        std::min<int64_t>(threads, static_cast<int64_t>(frame.stages.back().bands.size() *
-                                                                                        frame.stages.back().strips.size())));
+      most = std::max(
+          most,
+          alive + frame.stages.back().worker_floats * 4 *
+                      std::min<int64_t>(threads, static_cast<int64_t>(frame.stages.back().bands.size() *
+                                                                      frame.stages.back().strips.size())));
     }
     frame.bytes = most;
     if (room == 0 || most <= room) return frame;
@@ -378,7 +391,8 @@ bool Network::loads(int64_t value) const {
 std::vector<Range> Network::needs(const Frame& frame, const Stage& stage, int axis,
                                   const std::vector<Range>& owned) const {
   std::vector<Range> ranges(static_cast<std::size_t>(values_));
-  for (std::size_t i = 0; i < stage.sinks.size(); ++i) ranges[static_cast<std::size_t>(stage.sinks[i])] = owned[i];
+  for (std::size_t i = 0; i < stage.sinks.size(); ++i)
+    ranges[static_cast<std::size_t>(stage.sinks[i])] = owned[i];
   for (auto at = stage.steps.rbegin(); at != stage.steps.rend(); ++at) {
     const Step& step = steps_[*at];
     const Range out = ranges[static_cast<std::size_t>(step.out)];
@@ -394,14 +408,17 @@ std::vector<Range> Network::needs(const Frame& frame, const Stage& stage, int ax
 
 namespace {
 
-Range share(Range of_image, int64_t image, int64_t n) { return {of_image.lo * n / image, of_image.hi * n / image}; }
+Range share(Range of_image, int64_t image, int64_t n) {
+  return {of_image.lo * n / image, of_image.hi * n / image};
+}
 
 }  // namespace
 
 std::vector<Range> Network::owned(const Frame& frame, const Stage& stage, int axis, Range of_image) const {
   std::vector<Range> result;
   for (const int64_t v : stage.sinks)
-    result.push_back(share(of_image, axis == 0 ? frame.h : frame.w, frame.shapes[static_cast<std::size_t>(v)].size(axis)));
+    result.push_back(
+        share(of_image, axis == 0 ? frame.h : frame.w, frame.shapes[static_cast<std::size_t>(v)].size(axis)));
   return result;
 }
 
@@ -429,7 +446,8 @@ std::vector<int64_t> Network::rings(const Frame& frame, const Stage& stage, Rang
     }
     for (std::size_t v = 0; v < values; ++v) done[v] = std::max(done[v], now[v].hi);
   }
-  for (std::size_t v = 0; v < values; ++v) ring[v] = std::min(ring[v], std::max<int64_t>(1, frame.shapes[v].h));
+  for (std::size_t v = 0; v < values; ++v)
+    ring[v] = std::min(ring[v], std::max<int64_t>(1, frame.shapes[v].h));
   return ring;
 }
 
@@ -445,7 +463,8 @@ Network::Stage Network::plan_stage(const Frame& frame, int number, int threads, 
   }
   for (std::size_t v = 0; v < sink.size(); ++v)
     if (frame.kept[v] && frame.stage_of[v] == number && !whole(static_cast<int64_t>(v))) sink[v] = 1;
-  if (frame.stage_of[static_cast<std::size_t>(output_)] == number) sink[static_cast<std::size_t>(output_)] = 1;
+  if (frame.stage_of[static_cast<std::size_t>(output_)] == number)
+    sink[static_cast<std::size_t>(output_)] = 1;
   for (std::size_t v = 0; v < sink.size(); ++v)
     if (sink[v]) stage.sinks.push_back(static_cast<int64_t>(v));
   // Back from the sinks to what is there already.
@@ -470,13 +489,15 @@ Network::Stage Network::plan_stage(const Frame& frame, int number, int threads, 
     std::vector<double> rows(steps_.size(), 0.0), columns(steps_.size(), 0.0);
     for (const Range& band : stage.bands) {
       const auto ranges = needs(frame, stage, 0, owned(frame, stage, 0, band));
-      for (const std::size_t k : stage.steps) rows[k] += static_cast<double>(ranges[static_cast<std::size_t>(steps_[k].out)].size());
+      for (const std::size_t k : stage.steps)
+        rows[k] += static_cast<double>(ranges[static_cast<std::size_t>(steps_[k].out)].size());
     }
     stage.columns.clear();
     for (const Range& strip : stage.strips) {
       stage.columns.push_back(needs(frame, stage, 1, owned(frame, stage, 1, strip)));
       for (const std::size_t k : stage.steps)
-        columns[k] += static_cast<double>(stage.columns.back()[static_cast<std::size_t>(steps_[k].out)].size());
+        columns[k] +=
+            static_cast<double>(stage.columns.back()[static_cast<std::size_t>(steps_[k].out)].size());
     }
     double total = 0;
     for (const std::size_t k : stage.steps) {
@@ -484,7 +505,9 @@ Network::Stage Network::plan_stage(const Frame& frame, int number, int threads, 
       std::vector<Shape> in;
       for (const int64_t i : step.in) in.push_back(frame.shapes[static_cast<std::size_t>(i)]);
       if (in.empty()) in.push_back(frame.shapes[0]);
-      total += (step.layer->cost(in) + static_cast<double>(frame.shapes[static_cast<std::size_t>(step.out)].c)) * rows[k] * columns[k];
+      total +=
+          (step.layer->cost(in) + static_cast<double>(frame.shapes[static_cast<std::size_t>(step.out)].c)) *
+          rows[k] * columns[k];
     }
     return total;
   };
@@ -496,7 +519,8 @@ Network::Stage Network::plan_stage(const Frame& frame, int number, int threads, 
       const auto v = static_cast<std::size_t>(steps_[k].out);
       int64_t widest = 0;
       for (const auto& columns : stage.columns) widest = std::max(widest, columns[v].size());
-      bytes += 4.0 * static_cast<double>(std::min<int64_t>(ring[v], 8) * widest * frame.blocks[v] * frame.lanes[v]);
+      bytes += 4.0 *
+               static_cast<double>(std::min<int64_t>(ring[v], 8) * widest * frame.blocks[v] * frame.lanes[v]);
     }
     return bytes;
   };
@@ -602,8 +626,8 @@ void Network::run(const Image& image, float* out, int threads, int64_t max_memor
       std::fill_n(kept[v].data(), kept[v].size(), 0.0f);
       const Rows& from = kept_rows[static_cast<std::size_t>(step.in[0])];
       const Rows& to = kept_rows[v];
-      wiener(step.node, {from.at(0, 0), to.at(0, 0), frame.shapes[v].c, L, from.block, from.stride, frame.shapes[v].h,
-                         frame.shapes[v].w, to.block, to.stride});
+      wiener(step.node, {from.at(0, 0), to.at(0, 0), frame.shapes[v].c, L, from.block, from.stride,
+                         frame.shapes[v].h, frame.shapes[v].w, to.block, to.stride});
       margins_of_kept(v);
     }
     for (const int64_t v : stage.sinks)
@@ -612,7 +636,8 @@ void Network::run(const Image& image, float* out, int threads, int64_t max_memor
     const auto strips = static_cast<int64_t>(stage.strips.size());
     std::map<int64_t, std::vector<double>> sums;  // by value: [row][strip][sum, square][channel]
     for (const Step& step : steps_)
-      if (step.layer->needs_sums() && frame.stage_of[static_cast<std::size_t>(step.out)] == stage.number + 1) {
+      if (step.layer->needs_sums() &&
+          frame.stage_of[static_cast<std::size_t>(step.out)] == stage.number + 1) {
         const Shape& s = frame.shapes[static_cast<std::size_t>(step.in[0])];
         sums[step.in[0]].assign(static_cast<std::size_t>(s.h * strips * 2 * s.c), 0.0);
       }
@@ -626,7 +651,8 @@ void Network::run(const Image& image, float* out, int threads, int64_t max_memor
     }
     Team::run(team_of, [&](Team& team) {
       team.parallel_for(jobs, [&](int64_t job, int worker) {
-        const std::size_t band_at = static_cast<std::size_t>(job / strips), strip_at = static_cast<std::size_t>(job % strips);
+        const std::size_t band_at = static_cast<std::size_t>(job / strips),
+                          strip_at = static_cast<std::size_t>(job % strips);
         const Range band = stage.bands[band_at];
         const std::vector<Range>& columns = stage.columns[strip_at];
         const std::vector<int64_t>& ring = stage.rings[band_at];
@@ -643,7 +669,8 @@ void Network::run(const Image& image, float* out, int threads, int64_t max_memor
           next += frame.floats(v, columns[v], ring[v]);
         }
         std::vector<int> sink_of(values, -1);
-        for (std::size_t i = 0; i < stage.sinks.size(); ++i) sink_of[static_cast<std::size_t>(stage.sinks[i])] = static_cast<int>(i);
+        for (std::size_t i = 0; i < stage.sinks.size(); ++i)
+          sink_of[static_cast<std::size_t>(stage.sinks[i])] = static_cast<int>(i);
         std::vector<Call> calls;
         std::vector<int64_t> done(values);
         for (std::size_t v = 0; v < values; ++v) done[v] = whole_rows[v].lo;
@@ -673,12 +700,14 @@ void Network::run(const Image& image, float* out, int threads, int64_t max_memor
             for (; done[v] < now[v].hi; ++done[v]) {
               const int64_t y = done[v];
               step.layer->row(calls[c], y);
-              fill_margins(rows[v], y, columns[v], frame.shapes[v].w, frame.left[v], frame.right[v], frame.margins[v]);
+              fill_margins(rows[v], y, columns[v], frame.shapes[v].w, frame.left[v], frame.right[v],
+                           frame.margins[v]);
               if (sink_of[v] < 0) continue;
               const auto s = static_cast<std::size_t>(sink_of[v]);
               if (y < own_rows[s].lo || y >= own_rows[s].hi || own_columns[s].size() <= 0) continue;
               take(frame, v, rows[v], y, own_columns[s], frame.kept[v] ? &kept_rows[v] : nullptr,
-                   step.out == output_ && frame.stage_of[v] == stage.number ? out : nullptr, sums, strip_at, strips);
+                   step.out == output_ && frame.stage_of[v] == stage.number ? out : nullptr, sums, strip_at,
+                   strips);
             }
           }
         }
@@ -688,7 +717,8 @@ void Network::run(const Image& image, float* out, int threads, int64_t max_memor
       if (frame.kept[static_cast<std::size_t>(v)]) margins_of_kept(static_cast<std::size_t>(v));
     for (std::size_t k = 0; k < steps_.size(); ++k) {
       const Step& step = steps_[k];
-      if (!step.layer->needs_sums() || frame.stage_of[static_cast<std::size_t>(step.out)] != stage.number + 1) continue;
+      if (!step.layer->needs_sums() || frame.stage_of[static_cast<std::size_t>(step.out)] != stage.number + 1)
+        continue;
       const Shape& s = frame.shapes[static_cast<std::size_t>(step.in[0])];
       std::vector<double> total(static_cast<std::size_t>(s.c)), squares(static_cast<std::size_t>(s.c));
       const double* part = sums[step.in[0]].data();
@@ -705,8 +735,9 @@ void Network::run(const Image& image, float* out, int threads, int64_t max_memor
 }
 
 // What becomes of a finished row of a sink.
-void Network::take(const Frame& frame, std::size_t v, const Rows& rows, int64_t y, Range columns, const Rows* kept,
-                   float* out, std::map<int64_t, std::vector<double>>& sums, std::size_t strip, int64_t strips) const {
+void Network::take(const Frame& frame, std::size_t v, const Rows& rows, int64_t y, Range columns,
+                   const Rows* kept, float* out, std::map<int64_t, std::vector<double>>& sums,
+                   std::size_t strip, int64_t strips) const {
   const Shape& s = frame.shapes[v];
   const int64_t n = columns.size(), lanes = rows.lanes;
   if (kept)
@@ -717,7 +748,8 @@ void Network::take(const Frame& frame, std::size_t v, const Rows& rows, int64_t 
     for (int64_t c = 0; c < s.c; ++c) {
       const float* from = rows.at(y, columns.lo, c / lanes) + c % lanes;
       float* to = out + (c * frame.inner_h + y) * frame.inner_w;
-      for (int64_t x = columns.lo; x < end; ++x) to[x] = from[(x - columns.lo) * lanes] * out_scale_ + out_offset_;
+      for (int64_t x = columns.lo; x < end; ++x)
+        to[x] = from[(x - columns.lo) * lanes] * out_scale_ + out_offset_;
     }
   }
   const auto at = sums.find(static_cast<int64_t>(v));

@@ -50,7 +50,7 @@ class Network {
     std::unique_ptr<Layer> layer;
     std::vector<int64_t> in;
     int64_t out = 0;
-    int64_t node = -1;  // its number, for `fft_wiener`
+    int64_t node = -1;   // its number, for `fft_wiener`
     bool whole = false;  // fft_wiener: its result is made between stages
   };
   struct Frame;
@@ -60,7 +60,8 @@ class Network {
   Frame plan(int64_t h, int64_t w, int threads, int64_t max_memory) const;
   Stage plan_stage(const Frame& frame, int number, int threads, int64_t room) const;
   // For each value what must be made of it, on an axis, for the sinks' parts.
-  std::vector<Range> needs(const Frame& frame, const Stage& stage, int axis, const std::vector<Range>& owned) const;
+  std::vector<Range> needs(const Frame& frame, const Stage& stage, int axis,
+                           const std::vector<Range>& owned) const;
   // The sinks' parts that belong to a part of the image.
   std::vector<Range> owned(const Frame& frame, const Stage& stage, int axis, Range of_image) const;
   std::vector<int64_t> rings(const Frame& frame, const Stage& stage, Range band) const;
@@ -68,8 +69,9 @@ class Network {
   bool loads(int64_t value) const;
   bool whole(int64_t value) const;
   bool there(const Frame& frame, int stage, int64_t value) const;
-  void take(const Frame& frame, std::size_t v, const Rows& rows, int64_t y, Range columns, const Rows* kept, float* out,
-            std::map<int64_t, std::vector<double>>& sums, std::size_t strip, int64_t strips) const;
+  void take(const Frame& frame, std::size_t v, const Rows& rows, int64_t y, Range columns, const Rows* kept,
+            float* out, std::map<int64_t, std::vector<double>>& sums, std::size_t strip,
+            int64_t strips) const;
 
   int64_t channels_;
   float scale_, offset_, out_scale_, out_offset_;
