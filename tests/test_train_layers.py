@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch")
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastdeblur
-from fastdeblur.train.layers import (
+
+torch = pytest.importorskip("torch")
+
+from fastdeblur.train.layers import (  # noqa: E402
     ChannelAttention,
     LayerNorm2d,
     Scale,
