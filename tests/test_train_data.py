@@ -49,10 +49,13 @@ def test_a_batch_is_a_function_of_seed_and_step(folder):
 
 
 def test_workers_make_the_same_batches(folder):
+    """But for rounding: a worker has one thread, and PyTorch's transforms depend on their number."""
     made = source(folder)
     ahead = list(batches(made, 3, 7, 2))
     assert len(ahead) == 4
-    assert all(equal(batch, made[k]) for k, batch in enumerate(ahead, 3))
+    for k, batch in enumerate(ahead, 3):
+        for name in FIELDS:
+            torch.testing.assert_close(getattr(batch, name), getattr(made[k], name), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

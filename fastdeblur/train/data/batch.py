@@ -30,6 +30,6 @@ class Batch:
 
 
 class Source(Protocol):
-    """A sequence of batches without end; batch k is always the same."""
+    """A sequence of batches without end; batch k is always the same (but for rounding with another number of threads)."""
 
     def __getitem__(self, step: int) -> Batch: ...
