@@ -9,8 +9,8 @@ memory is what a run adds to a fresh process's peak.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -130,13 +130,16 @@ def peak(name: str, engine: str) -> int:
 
 def print_peak(name: str, engine: str) -> None:
     call = prepare(name, engine)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with open("/proc/self/status", encoding="ascii") as status:
-        now = next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
+    before = _status("VmRSS")
     call()
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # The peak of the preparation may hide the run's: then what is counted is the whole.
-    print((after - now if after > before else before - now) * 1024)
+    print((_status("VmHWM") - before) * 1024)
+
+
+def _status(key: str) -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key))
 
 
 def measure(name: str, rounds: int) -> dict[str, dict[str, float]]:
