@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fastdeblur import errors
+from fastdeblur._device import get_device, set_device, use_device
 from fastdeblur._dropin.patching import patch, unpatch
 from fastdeblur._version import __version__
 from fastdeblur.errors import DeviceError, InvalidArgument, MaskWarning, OutOfMemory, PSFWarning, Unsupported
@@ -40,10 +41,13 @@ __all__ = [
     "errors",
     "estimate",
     "estimate_memory",
+    "get_device",
     "patch",
     "psf",
     "richardson_lucy",
+    "set_device",
     "unpatch",
+    "use_device",
     "wiener",
 ]
 

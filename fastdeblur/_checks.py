@@ -10,17 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastdeblur._arrays import DeviceArray, on_device, read, where
 from fastdeblur.errors import InvalidArgument, OutOfMemory, PSFWarning
 
 MAX_NDIM = 3
 # Of a PSF's absolute values' sum over its sum: beyond it too few digits of the sum are left.
 MOST_CANCELLED = 1e6
 _AXES = {1: "(w,)", 2: "(h, w)", 3: "(d, h, w)"}
+
+AnyArray = NDArray[Any] | DeviceArray
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,7 +52,7 @@ def as_real_array(value: Any, name: str) -> NDArray[Any]:
         raise InvalidArgument(
             f"{name}: a masked array's mask would be lost; pass its data, missing pixels filled or, with weights, weighed 0"
         )
-    if hasattr(value, "__cuda_array_interface__"):
+    if on_device(value):
         raise InvalidArgument(
             f"{name}: expected an array in host memory, got {type(value).__name__} on a CUDA device"
         )
@@ -64,6 +67,24 @@ def as_real_array(value: Any, name: str) -> NDArray[Any]:
     return array
 
 
+def as_array(value: Any, name: str, image: AnyArray | None = None) -> AnyArray:
+    """As as_real_array, and an array on a CUDA device as a view of it; with the image given, where the image is."""
+    array = read(value, name) if on_device(value) else as_real_array(value, name)
+    if image is not None and where(array) != where(image):
+        raise InvalidArgument(
+            f"{name}: expected an array {where(image)}, as the image is, got one {where(array)}"
+        )
+    return array
+
+
+def as_host_array(value: Any, name: str) -> NDArray[Any]:
+    """As as_real_array; what is on a CUDA device is copied, for small arrays that are needed here."""
+    if not on_device(value):
+        return as_real_array(value, name)
+    array = read(value, name)
+    return array.library.to_host(array, name)
+
+
 def result_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """float64 stays; float16 and all integers are computed in, and returned as, float32."""
     return np.dtype(np.float64 if dtype.kind == "f" and dtype.itemsize >= 8 else np.float32)
@@ -71,7 +92,7 @@ def result_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def as_psf(value: Any) -> NDArray[np.float64]:
     """A PSF, or one per channel, checked but not yet normalised."""
-    given = as_real_array(value, "psf")
+    given = as_host_array(value, "psf")
     # Its copy in float64, the normalised one and their parts are alive at once.
     require_memory(3 * 8 * given.size, f"psf: shape {given.shape}")
     psf = given.astype(np.float64, order="C")
@@ -278,10 +299,23 @@ class Layout:
         planes = batch + ((shape[axis],) if axis is not None else ())
         return Layout(shape, axis, others[len(others) - space :], planes, per_channel, axis or 0)
 
-    def view(self, array: NDArray[Any]) -> NDArray[Any]:
+    @overload
+    def view(self, array: NDArray[Any]) -> NDArray[Any]: ...
+
+    @overload
+    def view(self, array: DeviceArray) -> DeviceArray: ...
+
+    @overload
+    def view(self, array: AnyArray) -> AnyArray: ...
+
+    def view(self, array: AnyArray) -> AnyArray:
         """An array of the image's shape as (*planes, *spatial), without a copy."""
         if self.channel_axis is None:
             return array
+        if isinstance(array, DeviceArray):
+            order = [axis for axis in range(array.ndim) if axis != self.channel_axis]
+            order.insert(len(self.planes) - 1, self.channel_axis)
+            return array.transpose(order)
         return np.moveaxis(array, self.channel_axis, len(self.planes) - 1)
 
     def psfs(self, psf: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -306,10 +340,12 @@ def as_axis(value: Any, ndim: int) -> int:
 
 
 def as_out(
-    out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], **inputs: NDArray[Any] | None
-) -> NDArray[Any]:
-    """The output array: a new one, or the caller's if it fits and shares no memory with an input."""
+    out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], image: AnyArray, **inputs: AnyArray | None
+) -> AnyArray:
+    """The output array: a new one where the image is, or the caller's if it fits and shares no memory with an input."""
     if out is None:
+        if isinstance(image, DeviceArray):
+            return image.new(shape, dtype)
         require_memory(math.prod(shape) * dtype.itemsize, "out")
         try:
             return np.empty(shape, dtype)
@@ -317,25 +353,43 @@ def as_out(
             raise OutOfMemory(
                 f"out: an array of shape {shape} and dtype {dtype} cannot be allocated"
             ) from error
-    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+    if isinstance(image, DeviceArray):
+        if not on_device(out):
+            raise InvalidArgument(
+                f"out: expected an array {where(image)}, as the image is, got {type(out).__name__}"
+            )
+        out = as_array(out, "out", image)
+    elif on_device(out):
+        out = as_array(out, "out", image)  # raises
+    elif not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
         raise InvalidArgument(f"out: expected a NumPy array, got {type(out).__name__}")
     if out.shape != shape:
         raise InvalidArgument(f"out: expected shape {shape}, got {out.shape}")
     if out.dtype != dtype or not out.dtype.isnative:
         raise InvalidArgument(f"out: expected dtype {dtype}, got {out.dtype}")
-    if not out.flags.aligned:
+    if not (out.aligned if isinstance(out, DeviceArray) else out.flags.aligned):
         raise InvalidArgument("out: expected aligned elements, got an unaligned array")
-    if not out.flags.writeable:
+    if not (out.writeable if isinstance(out, DeviceArray) else out.flags.writeable):
         raise InvalidArgument("out: expected a writable array, got a read-only one")
     if out.size and any(s == 0 and n > 1 for s, n in zip(out.strides, out.shape, strict=True)):
         raise InvalidArgument(f"out: expected distinct elements, got strides {out.strides}")
-    for name, array in inputs.items():
+    for name, array in {"image": image, **inputs}.items():
         if array is not None and _overlap(out, array):
             raise InvalidArgument(f"out: expected memory of its own, got an array that overlaps {name}")
-    return out
+    checked: AnyArray = out
+    return checked
 
 
-def _overlap(a: NDArray[Any], b: NDArray[Any]) -> bool:
+def answer(result: AnyArray, out: Any) -> Any:
+    """What a method returns: the caller's out itself, or a new array of the image's library."""
+    if out is not None:
+        return out
+    return result.result() if isinstance(result, DeviceArray) else result
+
+
+def _overlap(a: AnyArray, b: AnyArray) -> bool:
+    if isinstance(a, DeviceArray) or isinstance(b, DeviceArray):
+        return isinstance(a, DeviceArray) and isinstance(b, DeviceArray) and a.overlaps(b)
     if not np.may_share_memory(a, b):
         return False
     most: Any = 10_000  # steps; NumPy's types admit only its two symbolic values

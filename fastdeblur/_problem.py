@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastdeblur import _dispatch
-from fastdeblur._checks import Layout, as_choice, as_psf, as_thread_count, require_memory
+from fastdeblur._arrays import DeviceArray
+from fastdeblur._checks import AnyArray, Layout, as_choice, as_psf, as_thread_count, require_memory
+from fastdeblur._device import place
 from fastdeblur._geometry import BOUNDARIES, Frame
 from fastdeblur.backends import Backend, Plan, Plane, Spec
 from fastdeblur.errors import InvalidArgument, OutOfMemory
 
 
 class Problem:
-    """Image layout, PSFs and backend; makes one plan per boundary, when first needed, and keeps it."""
+    """Image layout, PSFs and backend; makes one plan per boundary and device, when first needed, and keeps it."""
 
     def __init__(
         self,
@@ -26,6 +27,7 @@ class Problem:
         channel_axis: int | None,
         n_threads: int,
         backend: str,
+        device: str | None = None,
         keep: bool = False,
     ):
         psf_array = as_psf(psf)
@@ -34,41 +36,64 @@ class Problem:
         self.dtype = dtype
         self.psfs = self.layout.psfs(psf_array).astype(dtype)
         self._backend_name = backend
+        self._device = device
         self._keep = keep
-        self._plans: dict[str, tuple[Plan, Frame]] = {}
-        self._allowed: dict[str, dict[tuple[Any, ...], int]] = {}  # bytes, for each boundary and kind of call
+        self._plans: dict[tuple[str, int | None], tuple[Plan, Frame]] = {}
+        # Bytes, for each boundary and device, and kind of call.
+        self._allowed: dict[tuple[str, int | None], dict[tuple[Any, ...], int]] = {}
 
     def frame(self, boundary: str) -> Frame:
         return Frame.of(self.layout.spatial, self.psfs.shape[1:], boundary)
 
-    def backend(self, method: str, boundary: str) -> Backend:
-        return _dispatch.choose(self._backend_name, Spec(method, self.psfs.ndim - 1, self.dtype, boundary))
+    def place(self, image: AnyArray | None = None) -> int | None:
+        """The ordinal of the CUDA device on which an image is restored; None for the CPU."""
+        return place(self._device, self._backend_name, image)
+
+    def backend(self, method: str, boundary: str, image: AnyArray | None = None) -> Backend:
+        return self._backend(method, boundary, self.place(image))
+
+    def _backend(self, method: str, boundary: str, device: int | None) -> Backend:
+        spec = Spec(method, self.psfs.ndim - 1, self.dtype, boundary, device)
+        return _dispatch.choose(self._backend_name, spec)
 
     def run(
         self, method: str, boundary: str, params: Any, planes: list[Plane], options: dict[str, Any]
     ) -> None:
-        """Restore the planes, making the plan if this is the first call for the boundary."""
+        """Restore the planes, making the plan if this is the first call for the boundary on this device."""
+        device = self.place(planes[0].image)
+        key = boundary, device
         try:
-            self._allow(method, boundary, len(planes), options)
-            if boundary not in self._plans:
-                frame, backend = self.frame(boundary), self.backend(method, boundary)
-                self._plans[boundary] = (backend.plan(frame, self.psfs, self.n_threads, self._keep), frame)
-            self._plans[boundary][0].run(method, params, planes)
+            self._allow(method, key, len(planes), options)
+            if key not in self._plans:
+                frame, backend = self.frame(boundary), self._backend(method, boundary, device)
+                plan = backend.plan(frame, self.psfs, self.n_threads, self._keep, device)
+                self._plans[key] = (plan, frame)
+            _after_producers(planes)
+            self._plans[key][0].run(method, params, planes)
+            _before_consumers(planes)
         except MemoryError as error:
-            self._allowed.pop(boundary, None)  # what failed is looked at again
+            self._allowed.pop(key, None)  # what failed is looked at again
             if isinstance(error, OutOfMemory):
                 raise
             raise OutOfMemory(
                 f"{method}: the memory for an image of shape {self.layout.shape} cannot be allocated"
             ) from error
 
-    def _allow(self, method: str, boundary: str, n_planes: int, options: dict[str, Any]) -> None:
-        """Refuse what the machine cannot hold: the first call of each kind may ask for more than all before it."""
-        allowed = self._allowed.setdefault(boundary, {})
+    def _allow(
+        self, method: str, key: tuple[str, int | None], n_planes: int, options: dict[str, Any]
+    ) -> None:
+        """Refuse what the machine cannot hold: the first call of each kind may ask for more than all before it.
+
+        A device refuses by itself, and only it knows what its pool has left.
+        """
+        boundary, device = key
+        if device is not None:
+            return
+        allowed = self._allowed.setdefault(key, {})
         kind = (method, *sorted(options.items()))
         if kind in allowed:
             return
-        frame, backend = self.frame(boundary), self.backend(method, boundary)
+        frame, backend = self.frame(boundary), self._backend(method, boundary, None)
         more = {
             "n_threads": self.n_threads,
             "psfs": len(self.psfs),
@@ -90,10 +115,10 @@ class Problem:
 
     def planes(
         self,
-        image: NDArray[Any],
-        out: NDArray[Any],
-        weights: NDArray[Any] | None = None,
-        init: NDArray[Any] | None = None,
+        image: AnyArray,
+        out: AnyArray,
+        weights: AnyArray | None = None,
+        init: AnyArray | None = None,
     ) -> list[Plane]:
         """The image's planes with what belongs to each; weights have the image's shape or its spatial shape."""
         layout = self.layout
@@ -112,6 +137,29 @@ class Problem:
             )
             for index in np.ndindex(layout.planes)
         ]
+
+
+def _others(planes: list[Plane]) -> dict[int, DeviceArray]:
+    """An array for each stream besides the image's on which something that belongs to it was made; 0 and 1 name the same one."""
+    first = planes[0]
+    if not isinstance(first.image, DeviceArray):
+        return {}
+    arrays = (a for a in (first.out, first.weights, first.init) if a is not None)
+    own = max(first.image.stream, 1)
+    return {stream: a for a in arrays if (stream := max(a.stream, 1)) != own}
+
+
+def _after_producers(planes: list[Plane]) -> None:
+    """The work is ordered on the image's stream: what comes from others must be there before."""
+    for stream, array in _others(planes).items():
+        array.library.synchronize(stream, array.device)
+
+
+def _before_consumers(planes: list[Plane]) -> None:
+    """A result that is used on another stream must be there."""
+    image = planes[0].image
+    if _others(planes):
+        image.library.synchronize(image.stream, image.device)
 
 
 def as_boundary(value: Any, method: str) -> str:

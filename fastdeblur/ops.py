@@ -7,6 +7,7 @@ arguments.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -27,8 +28,18 @@ class Ops(Protocol):
     def crop(self, image: Array, frame: Frame) -> Array:
         """Grid image -> frame image."""
 
+    def flat(self, value: float, frame: Frame) -> Array:
+        """A frame image of one value."""
+
     def constant(self, value: float, frame: Frame) -> Array:
         """A grid image of one value."""
+
+    # frame images as they were given
+    def weighted(self, image: Array, weights: Array) -> Array:
+        """image * weights, 0 where the weight is 0, whatever the image holds there."""
+
+    def copied(self, image: Array, like: Any) -> Any:
+        """A frame image as a new array of the kind, and in the memory, of a plane's result."""
 
     # between image and spectrum
     def rfft(self, image: Array) -> Array:
@@ -76,16 +87,23 @@ class Ops(Protocol):
     # reductions, accumulated in double precision
     def dot(self, a: Array, b: Array) -> float: ...
 
+    def total(self, image: Array) -> float:
+        """Sum of a frame image."""
+
 
 RECIPES: dict[str, Callable[..., Any]] = {}
 CHECKS: dict[str, Callable[..., None]] = {}
+LOWEST: dict[str, float] = {}
 
 
-def recipe(name: str, check: Callable[..., None]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a method's recipe under its name, with the check that every image must pass before any is restored."""
+def recipe(
+    name: str, check: Callable[..., None], lowest: float = -math.inf
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a method's recipe under its name, with the check that every image must pass before any is restored, and the lowest
+    value that an image may have."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        RECIPES[name], CHECKS[name] = function, check
+        RECIPES[name], CHECKS[name], LOWEST[name] = function, check, lowest
         return function
 
     return register

@@ -13,15 +13,17 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastdeblur._checks import (
+    AnyArray,
     Layout,
+    as_array,
     as_choice,
     as_count,
     as_number,
-    as_real_array,
     as_thread_count,
     names_memory_errors,
     result_dtype,
 )
+from fastdeblur._device import place
 from fastdeblur._dispatch import choose
 from fastdeblur._geometry import Frame
 from fastdeblur._problem import Problem, as_boundary
@@ -53,8 +55,8 @@ class Deconvolver:
         The precision to compute in, and the dtype of the results; images of other dtypes are converted as they are read.
     boundary : str, optional
         As in ``wiener`` and ``richardson_lucy``. None takes each method's own default, "reflect" and "unknown".
-    channel_axis, n_threads, backend
-        As in ``wiener``.
+    channel_axis, n_threads, backend, device
+        As in ``wiener``. Without ``device`` a plan is kept for each device that an image came from.
 
     Raises
     ------
@@ -73,6 +75,7 @@ class Deconvolver:
         channel_axis: int | None = None,
         n_threads: int = 0,
         backend: str = "auto",
+        device: str | None = None,
     ):
         self._shape = _as_shape(shape, "shape")
         self._boundary = None if boundary is None else as_boundary(boundary, "richardson_lucy")
@@ -83,6 +86,7 @@ class Deconvolver:
             channel_axis=channel_axis,
             n_threads=n_threads,
             backend=backend,
+            device=device,
             keep=True,
         )
         # A backend that cannot, or a PSF that does not fit, is an error now, not later.
@@ -110,14 +114,15 @@ class Deconvolver:
         balance: float,
         *,
         reg: Regularization = "laplacian",
-        out: NDArray[Any] | None = None,
+        out: Any = None,
     ) -> NDArray[Any]:
         """As the function ``wiener``, for an image of the plan's shape; the result has the plan's dtype."""
         boundary = as_boundary(self._boundary or _DEFAULT_BOUNDARY["wiener"], "wiener")
         array = self._image(image)
         balance = as_number(balance, "balance")
         with self._turn():
-            return run_wiener(self._problem, array, balance, reg, boundary, out)
+            result: NDArray[Any] = run_wiener(self._problem, array, balance, reg, boundary, out)
+            return result
 
     @names_memory_errors
     def richardson_lucy(
@@ -131,12 +136,12 @@ class Deconvolver:
         init: ArrayLike | None = None,
         tol: float | None = None,
         callback: Callback | None = None,
-        out: NDArray[Any] | None = None,
+        out: Any = None,
     ) -> NDArray[Any]:
         """As the function ``richardson_lucy``, for an image of the plan's shape; the result has the plan's dtype."""
         array = self._image(image)
         with self._turn():
-            return run_richardson_lucy(
+            result: NDArray[Any] = run_richardson_lucy(
                 self._problem,
                 array,
                 self._boundary or _DEFAULT_BOUNDARY["richardson_lucy"],
@@ -149,6 +154,7 @@ class Deconvolver:
                 tol=tol,
                 callback=callback,
             )
+            return result
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -169,8 +175,8 @@ class Deconvolver:
             finally:
                 self._busy = False
 
-    def _image(self, image: ArrayLike) -> NDArray[Any]:
-        array = as_real_array(image, "image")
+    def _image(self, image: ArrayLike) -> AnyArray:
+        array = as_array(image, "image")
         if array.shape != self._shape:
             raise InvalidArgument(f"image: expected the plan's shape {self._shape}, got {array.shape}")
         return array
@@ -192,6 +198,7 @@ def estimate_memory(
     channel_axis: int | None = None,
     n_threads: int = 0,
     backend: str = "auto",
+    device: str | None = None,
 ) -> int:
     """Peak memory in bytes that a call takes beyond its input and output.
 
@@ -202,8 +209,8 @@ def estimate_memory(
         Shapes of the image and of the PSF.
     dtype : dtype
         The image's dtype; float64 is computed in float64, everything else in float32.
-    boundary, acceleration, channel_axis, n_threads, backend
-        As in the call.
+    boundary, acceleration, channel_axis, n_threads, backend, device
+        As in the call. Of a GPU's backend this is memory of the device.
     weights : bool
         Whether the call has ``weights``.
 
@@ -225,7 +232,7 @@ def estimate_memory(
         raise InvalidArgument(f"dtype: expected a real numeric dtype, got {dtype!r}")
     real = result_dtype(given)
     frame = Frame.of(layout.spatial, tuple(psf_space), boundary)
-    chosen = choose(backend, Spec(method, len(psf_space), real, boundary))
+    chosen = choose(backend, Spec(method, len(psf_space), real, boundary, place(device, backend)))
     options = {
         "acceleration": as_acceleration(acceleration),
         "weights": bool(weights),

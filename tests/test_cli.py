@@ -653,7 +653,9 @@ def test_info():
         from fastdeblur.backends import native
 
         assert found["threads"] == native.default_threads()
-    assert set(found["backends"]) >= {"native", "numba", "numpy"}
+    assert set(found["backends"]) >= {"native", "numba", "numpy", "cuda", "cupy"}
+    assert found["gpu"]
+    assert all(isinstance(line, str) for line in found["gpu"])
     text = run("info").stdout
     for name in found:
         assert name == "backends" or name in text

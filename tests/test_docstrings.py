@@ -102,11 +102,12 @@ def test_signatures_are_the_published_ones():
         for name, s in text.items()
     }
     assert plain["wiener"] == (
-        "(image,psf,balance,*,reg='laplacian',boundary='reflect',channel_axis=None,out=None,n_threads=0,backend='auto')"
+        "(image,psf,balance,*,reg='laplacian',boundary='reflect',channel_axis=None,out=None,n_threads=0,"
+        "backend='auto',device=None)"
     )
     assert plain["richardson_lucy"] == (
         "(image,psf,num_iter=30,*,boundary='unknown',acceleration=None,background=0.0,weights=None,init=None,tol=None,"
-        "callback=None,channel_axis=None,out=None,n_threads=0,backend='auto')"
+        "callback=None,channel_axis=None,out=None,n_threads=0,backend='auto',device=None)"
     )
 
 

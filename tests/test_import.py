@@ -11,6 +11,7 @@ HEAVY = (
     "llvmlite",
     "cupy",
     "torch",
+    "jax",
     "skimage",
     "PIL",
     "tifffile",
@@ -46,3 +47,12 @@ def test_import_adds_little_to_numpy(tmp_path):
 def test_every_public_name_exists(tmp_path):
     code = "import fastdeblur; print(*[name for name in fastdeblur.__all__ if not hasattr(fastdeblur, name)])"
     assert run(code, tmp_path).split() == []
+
+
+def test_import_leaves_the_cuda_core_alone(tmp_path):
+    code = (
+        "import sys, numpy, fastdeblur\n"
+        "fastdeblur.wiener(numpy.ones((9, 8)), numpy.ones((3, 3)), 0.1)\n"
+        "print('fastdeblur._cuda' in sys.modules)"
+    )
+    assert run(code, tmp_path).strip() == "False"

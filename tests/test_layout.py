@@ -19,10 +19,12 @@ SOURCES = Path(__file__).resolve().parent.parent / "csrc"
 LAYERS = (
     ("errors", "_version"),
     ("_geometry", "_isa", "_light"),
+    ("_libraries", "_dlpack", "_arrays"),
     ("_checks",),
     ("ops",),
     ("backends",),
     ("_dispatch",),
+    ("_device",),
     ("_problem",),
     ("methods", "psf"),
     ("plan", "estimate"),
@@ -104,7 +106,19 @@ def test_only_dispatch_chooses_a_backend():
     assert users == {"_dispatch.py"}
 
 
-OPTIONAL = ("scipy", "numba", "cupy", "torch", "skimage", "typer", "rich", "PIL", "tifffile", "imagecodecs")
+OPTIONAL = (
+    "scipy",
+    "numba",
+    "cupy",
+    "torch",
+    "jax",
+    "skimage",
+    "typer",
+    "rich",
+    "PIL",
+    "tifffile",
+    "imagecodecs",
+)
 
 
 CORE_FILES = [
@@ -160,10 +174,12 @@ CPP_LAYERS = {  # directory: what it may include
     "ndimage": {"ndimage", "cpu", "core"},
     "signal": {"signal", "cpu", "core"},
     "restoration": {"restoration", "methods", "cpu", "core"},
+    "nn": {"nn", "cpu", "core"},
     "bindings": {
         "bindings",
         "blind",
         "ndimage",
+        "nn",
         "signal",
         "restoration",
         "methods",
@@ -171,9 +187,7 @@ CPP_LAYERS = {  # directory: what it may include
         "cpu",
         "cuda",
         "core",
-        "nn",
     },
-    "nn": {"nn", "core"},
 }
 CPP_FILES = sorted(p for p in SOURCES.rglob("*") if p.suffix in (".h", ".cpp", ".cu", ".cuh"))
 needs_sources = pytest.mark.skipif(not SOURCES.is_dir(), reason="the C++ sources are not beside the tests")

@@ -72,7 +72,7 @@ class NativePlan:
 
     def _richardson_lucy(self, params: Any, planes: Sequence[Plane], arguments: list[Any]) -> Any:
         on_iteration = None
-        if params.callback is not None or params.tol > 0:
+        if params.watched:
 
             def on_iteration(index: int, iteration: int, change: float, estimate: Any) -> bool:
                 def copied() -> NDArray[Any]:
@@ -96,12 +96,18 @@ class NativeBackend:
     """C++ with SIMD lanes and threads."""
 
     name = "native"
+    computes_on = "cpu"
     keeps_scratch = True
 
     def why_not(self, spec: Spec | None = None) -> str:
         return _isa.why_not()
 
-    def plan(self, frame: Frame, psfs: NDArray[Any], n_threads: int, keep: bool) -> NativePlan:
+    def why_not_device(self, ordinal: int) -> str:
+        return "it computes on the CPU"
+
+    def plan(
+        self, frame: Frame, psfs: NDArray[Any], n_threads: int, keep: bool, device: int | None = None
+    ) -> NativePlan:
         return NativePlan(_isa.load_core(), frame, psfs, n_threads, keep)
 
     def memory(self, method: str, frame: Frame, dtype: np.dtype[Any], options: dict[str, Any]) -> int:

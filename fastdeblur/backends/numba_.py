@@ -220,12 +220,18 @@ class NumbaBackend:
     """Compiled loops without a compiler."""
 
     name = "numba"
+    computes_on = "cpu"
     keeps_scratch = False
 
     def why_not(self, spec: Spec | None = None) -> str:
         return _why_not_numba()
 
-    def plan(self, frame: Frame, psfs: Array, n_threads: int, keep: bool) -> RecipePlan:
+    def why_not_device(self, ordinal: int) -> str:
+        return "it computes on the CPU"
+
+    def plan(
+        self, frame: Frame, psfs: Array, n_threads: int, keep: bool, device: int | None = None
+    ) -> RecipePlan:
         return RecipePlan(NumbaOps(psfs.dtype, n_threads), frame, list(psfs))
 
     def memory(self, method: str, frame: Frame, dtype: np.dtype[Any], options: dict[str, Any]) -> int:

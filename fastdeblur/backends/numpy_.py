@@ -47,8 +47,20 @@ class NumpyOps:
     def crop(self, image: Array, frame: Frame) -> Array:
         return image[tuple(slice(n) for n in frame.shape)]
 
+    def flat(self, value: float, frame: Frame) -> Array:
+        return np.full(frame.shape, value)
+
     def constant(self, value: float, frame: Frame) -> Array:
         return np.full(frame.grid, value, self.dtype)
+
+    # frame images as they were given
+
+    def weighted(self, image: Array, weights: Array) -> Array:
+        result: Array = np.where(weights > 0, image, 0) * weights
+        return result
+
+    def copied(self, image: Array, like: Any) -> Array:
+        return np.array(image)
 
     # between image and spectrum
 
@@ -139,17 +151,26 @@ class NumpyOps:
     def dot(self, a: Array, b: Array) -> float:
         return float(np.einsum("i,i->", a.ravel(), b.ravel(), dtype=np.float64, casting="same_kind"))
 
+    def total(self, image: Array) -> float:
+        return float(np.sum(np.ascontiguousarray(image), dtype=np.float64))
+
 
 class NumpyBackend:
     """Plain NumPy: always there, the oracle of every other backend."""
 
     name = "numpy"
+    computes_on = "cpu"
     keeps_scratch = False
 
     def why_not(self, spec: Spec | None = None) -> str:
         return ""
 
-    def plan(self, frame: Frame, psfs: Array, n_threads: int, keep: bool) -> RecipePlan:
+    def why_not_device(self, ordinal: int) -> str:
+        return "it computes on the CPU"
+
+    def plan(
+        self, frame: Frame, psfs: Array, n_threads: int, keep: bool, device: int | None = None
+    ) -> RecipePlan:
         return RecipePlan(NumpyOps(psfs.dtype), frame, list(psfs))
 
     def memory(self, method: str, frame: Frame, dtype: np.dtype[Any], options: dict[str, Any]) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from fastdeblur._device import as_device
 from fastdeblur.cli import images, psfspec
 from fastdeblur.cli.failure import UsageError, WorkError, note, reported
 from fastdeblur.cli.images import Picture
@@ -67,6 +68,8 @@ class Backend(str, Enum):
     native = "native"
     numba = "numba"
     numpy = "numpy"
+    cuda = "cuda"
+    cupy = "cupy"
 
 
 def deblur(
@@ -167,6 +170,10 @@ def deblur(
     backend: Annotated[
         Backend, typer.Option(help="Who computes; `fastdeblur info` lists them.")
     ] = Backend.auto,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="cpu|cuda|cuda:N", help="with --psf: where to compute (default cpu)."),
+    ] = None,
     max_pixels: Annotated[
         int, typer.Option(min=0, help="Refuse larger pictures (decompression bombs); 0 for no limit.")
     ] = images.MAX_PIXELS,
@@ -195,7 +202,7 @@ def deblur(
         worker: Worker
         if model is not None:
             others: dict[str, Any] = {"--kind": kind, "--quality": quality, "--method": method, **given}
-            others |= {"--boundary": boundary, "--volume": volume or None}
+            others |= {"--boundary": boundary, "--volume": volume or None, "--device": device}
             _check_no_options(others, "has no meaning with --model")
             worker = Network(
                 model,
@@ -209,7 +216,9 @@ def deblur(
             _check_no_options(
                 others, "needs --psf; without it the blur is found by --kind and undone by --quality"
             )
-            _check_no_options({"--backend": None if backend is Backend.auto else backend}, "needs --psf")
+            _check_no_options(
+                {"--backend": None if backend is Backend.auto else backend, "--device": device}, "needs --psf"
+            )
             worker = Finder(
                 Search(
                     kind=(kind or Kind.auto).value,
@@ -232,6 +241,7 @@ def deblur(
                 tol=tol,
                 threads=threads,
                 backend=backend.value,
+                device=_device(device),
                 gamma=_gamma(gamma, linear),
             )
             worker = Restorer(settings, psfspec.parse(psf, 3 if volume else 2))
@@ -270,6 +280,16 @@ def _check_options(method: Method, boundary: Boundary | None, given: dict[str, A
     num_iter = given["--num-iter"]
     if num_iter is not None and num_iter < 0:
         raise UsageError(f"--num-iter: expected an integer >= 0, got {num_iter}")
+
+
+def _device(text: str | None) -> str | None:
+    """Refuse what is no device; one that cannot be used is said so when the pictures are checked."""
+    if text is not None:
+        try:
+            as_device(text)
+        except InvalidArgument as error:
+            raise UsageError(f"--{error}") from error
+    return text
 
 
 def _gamma(text: str, linear: bool) -> str | float | None:

@@ -54,6 +54,26 @@ def isa() -> str:
         return f"none: {error}"
 
 
+def gpu() -> list[str]:
+    """A line for each device that a backend can use, and of what it would use; or why there is none."""
+    from fastdeblur.backends import cuda, cupy_
+
+    lines = []
+    reason = cuda.why_not_cuda()
+    if not reason:
+        for found in cuda.core().devices():
+            major, minor = found["compute_capability"]
+            lines.append(
+                f"cuda:{found['index']} {found['name']}, compute capability {major}.{minor}, {found['free'] / 1e9:.1f} of "
+                f"{found['total'] / 1e9:.1f} GB free, driver {found['driver']}, CUDA {found['runtime']}, cuFFT {found['cufft']}"
+            )
+    if not cupy_.why_not_cupy():
+        import cupy
+
+        lines.append(f"CuPy {cupy.__version__}, {cupy.cuda.runtime.getDeviceCount()} device(s)")
+    return lines or [f"none: {reason}"]
+
+
 def gather() -> dict[str, Any]:
     """All of it, as JSON holds it."""
     return {
@@ -65,6 +85,7 @@ def gather() -> dict[str, Any]:
         "cpu": cpu_model(),
         "isa": isa(),
         "threads": threads(),
+        "gpu": gpu(),
         "backends": {backend.name: backend.why_not(None) for backend in all_backends()},
     }
 
@@ -85,7 +106,10 @@ def info(
 
         table = Table(show_header=False, box=None, pad_edge=False)
         for name, value in found.items():
-            if name != "backends":
+            if name == "gpu":
+                for line in value:
+                    table.add_row(name, line)
+            elif name != "backends":
                 table.add_row(name, str(value))
         for name, why_not in found["backends"].items():
             table.add_row(f"backend {name}", "ready" if not why_not else f"not here: {why_not}")

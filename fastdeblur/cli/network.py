@@ -13,6 +13,7 @@ from fastdeblur import _light, nets
 from fastdeblur.cli.images import Page, Picture, split_alpha
 from fastdeblur.cli.light import Encoding, Floats, decode, encode, fill_hidden, visible_part
 from fastdeblur.errors import InvalidArgument
+from fastdeblur.nets import engines
 
 # In units of white: a float picture beyond is one whose white is another number.
 _BRIGHTEST = 4.0
@@ -31,6 +32,7 @@ class Network:
         gamma: str | float | None,  # None: the picture's own
     ):
         self.model = nets.load(name)
+        engines.choose(backend, self.model.graph)
         self.psf = psf
         self._threads = threads
         self._backend = backend

@@ -33,6 +33,7 @@ class Settings:
     threads: int
     backend: str
     gamma: str | float | None  # None: the picture's own
+    device: str | None = None
 
 
 class Restorer:
@@ -60,6 +61,7 @@ class Restorer:
                 channel_axis=-1 if pages[0].colours > 1 else None,
                 n_threads=settings.threads,
                 backend=settings.backend,
+                device=settings.device,
             )
             problem.backend(method, boundary)
             frame = problem.frame(boundary)
@@ -130,6 +132,7 @@ class Restorer:
                 channel_axis=axis,
                 n_threads=settings.threads,
                 backend=settings.backend,
+                device=settings.device,
             )
             self._plan = key, made
         plan = self._plan[1]

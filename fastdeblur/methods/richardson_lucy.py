@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastdeblur._arrays import DeviceArray
 from fastdeblur._checks import (
+    AnyArray,
+    answer,
+    as_array,
     as_choice,
     as_count,
     as_number,
     as_out,
-    as_real_array,
     names_memory_errors,
     require_finite,
     require_nonnegative,
@@ -61,7 +64,8 @@ class Iteration:
         self._estimate = estimate
 
     def estimate(self) -> NDArray[Any]:
-        """A copy of the present estimate, in the frame; only inside the callback, whose iteration it shows.
+        """A copy of the present estimate, in the frame, an array of the result's kind; only inside the callback, whose iteration it
+        shows.
 
         Raises RuntimeError once the callback has returned: the estimate goes on changing.
         """
@@ -92,9 +96,10 @@ def richardson_lucy(
     tol: float | None = None,
     callback: Callback | None = None,
     channel_axis: int | None = None,
-    out: NDArray[Any] | None = None,
+    out: Any = None,
     n_threads: int = 0,
     backend: str = "auto",
+    device: str | None = None,
 ) -> NDArray[Any]:
     """Deblur by Richardson-Lucy, x <- x H^T(W y / (H x + background)) / (H^T W).
 
@@ -105,7 +110,8 @@ def richardson_lucy(
     ----------
     image : array, (..., W), (..., H, W) or (..., D, H, W)
         Blurred image in linear light, >= 0, any real dtype, any unit. It has as many spatial axes as the PSF; further leading axes
-        are a batch.
+        are a batch. One in a CUDA device's memory is taken as ``wiener`` takes it, with ``weights``, ``init`` and ``out`` on
+        that device.
     psf : array, (w,), (h, w) or (d, h, w)
         Point-spread function, origin at ``shape // 2``, normalised here to sum 1. With ``channel_axis``, a PSF with as many
         axes as the image holds one PSF per channel along that axis.
@@ -135,16 +141,20 @@ def richardson_lucy(
     channel_axis : int, optional
         Axis of independent channels, None for none.
     out : array, optional
-        Where to put the result: shape of the image, dtype of the result, no memory shared with the inputs.
+        Where to put the result, in the image's memory: shape of the image, dtype of the result, no memory shared with the inputs.
     n_threads : int
         0 for as many as OpenMP would use.
-    backend : "auto", "native", "numba" or "numpy"
-        "auto" takes the best that can; a named one never falls back.
+    backend : "auto", "native", "numba", "numpy", "cuda" or "cupy"
+        "auto" takes the best that can, where the image is; a named one never falls back.
+    device : "cpu", "cuda" or "cuda:1" (and so on), optional
+        Where to compute. None: where the image is, for one in host memory where ``set_device`` says, which is the CPU unless it was
+        called. Device memory is never given up for the CPU's unasked.
 
     Returns
     -------
     array
-        Shape and unit of the image, >= 0; float64 for a float64 image, else float32.
+        Shape and unit of the image, >= 0; float64 for a float64 image, else float32. In host memory for an image that is there,
+        else an array of the image's library on its device.
 
     Raises
     ------
@@ -153,8 +163,10 @@ def richardson_lucy(
         where ``weights`` do not exclude them.
     Unsupported
         The named backend cannot run.
+    DeviceError
+        The device cannot be used, or failed while working.
     OutOfMemory
-        The memory cannot be had.
+        The memory cannot be had, on the host or on the device.
 
     References
     ----------
@@ -164,7 +176,7 @@ def richardson_lucy(
     D. S. C. Biggs, M. Andrews, Appl. Opt. 36:1766, 1997, doi:10.1364/AO.36.001766 (acceleration)
     D. Kim, J. A. Fessler, Math. Program. 159:81, 2016, doi:10.1007/s10107-015-0949-3 (the optimized gradient method)
     """
-    array = as_real_array(image, "image")
+    array = as_array(image, "image")
     boundary = as_boundary(boundary, "richardson_lucy")
     as_count(num_iter, "num_iter")
     problem = Problem(
@@ -174,8 +186,9 @@ def richardson_lucy(
         channel_axis=channel_axis,
         n_threads=n_threads,
         backend=backend,
+        device=device,
     )
-    return run(
+    result: NDArray[Any] = run(
         problem,
         array,
         boundary,
@@ -188,6 +201,7 @@ def richardson_lucy(
         tol=tol,
         callback=callback,
     )
+    return result
 
 
 @dataclass(frozen=True)
@@ -197,6 +211,11 @@ class RichardsonLucyParams:
     background: float
     tol: float  # 0: never stop by it
     callback: Callback | None
+
+    @property
+    def watched(self) -> bool:
+        """Whether anything can end the iterations early, or look at them."""
+        return self.callback is not None or self.tol > 0
 
     def goes_on(
         self, plane: Plane, iteration: int, change: float, estimate: Callable[[], NDArray[Any]]
@@ -226,9 +245,9 @@ def _is_true(answer: Any) -> bool:
 
 def run(
     problem: Problem,
-    image: NDArray[Any],
+    image: AnyArray,
     boundary: str,
-    out: NDArray[Any] | None,
+    out: Any,
     *,
     num_iter: int,
     acceleration: str | None,
@@ -237,7 +256,7 @@ def run(
     init: ArrayLike | None,
     tol: float | None,
     callback: Callback | None,
-) -> NDArray[Any]:
+) -> Any:
     """Check what is left to check, then compute; image has the problem's shape."""
     if callback is not None and not callable(callback):
         raise InvalidArgument(f"callback: expected a callable, got {type(callback).__name__}")
@@ -249,36 +268,41 @@ def run(
         0.0 if tol is None else as_number(tol, "tol"),
         callback,
     )
-    if out is None:
-        # First: what cannot be held must not be looked through.
-        out = as_out(None, image.shape, problem.dtype)
-    mask = None if weights is None else _as_weights(weights, problem)
-    start = None if init is None else _as_init(init, problem, problem.frame(boundary).pixels)
-    result = as_out(out, image.shape, problem.dtype, image=image, weights=mask, init=start)
+    if isinstance(image, DeviceArray):
+        problem.backend("richardson_lucy", boundary, image)  # before anything is made on the device
+    # First: what cannot be held must not be looked through.
+    made = as_out(None, image.shape, problem.dtype, image) if out is None else None
+    mask = None if weights is None else _as_weights(weights, problem, image)
+    start = None if init is None else _as_init(init, problem, image, problem.frame(boundary).pixels)
+    result = made
+    if result is None:
+        result = as_out(out, image.shape, problem.dtype, image, weights=mask, init=start)
     options = {"acceleration": params.acceleration, "weights": mask is not None}
     problem.run("richardson_lucy", boundary, params, problem.planes(image, result, mask, start), options)
-    return result
+    return answer(result, out)
 
 
 def as_acceleration(value: Any) -> str:
     return "" if value is None else as_choice(value, "acceleration", ("biggs-andrews", "ogm"))
 
 
-def _as_weights(weights: ArrayLike, problem: Problem) -> NDArray[Any]:
-    array = as_real_array(weights, "weights")
+def _as_weights(weights: ArrayLike, problem: Problem, image: AnyArray) -> AnyArray:
+    array: Any = as_array(weights, "weights", image)
     layout = problem.layout
     shapes = dict.fromkeys((layout.shape, layout.spatial))  # one where the image is a single plane
     if array.shape not in shapes:
         raise InvalidArgument(f"weights: expected shape {' or '.join(map(str, shapes))}, got {array.shape}")
-    require_finite(array, "weights")
-    require_nonnegative(array, "weights")
     space = tuple(range(-len(layout.spatial), 0))
     per_image = layout.view(array) if array.shape == layout.shape else array
+    if isinstance(array, DeviceArray):
+        return _as_device_weights(array, per_image, space, problem)
+    require_finite(array, "weights")
+    require_nonnegative(array, "weights")
     largest = per_image.max(axis=space, keepdims=True)
-    if not largest.all():
-        raise InvalidArgument("weights: expected at least one positive value per image, got all zeros")
+    _require_some(largest)
     if (largest == 1).all():
-        return array.astype(problem.dtype, copy=False)
+        converted: NDArray[Any] = array.astype(problem.dtype, copy=False)
+        return converted
     # Only the ratios matter, but SIGMA and the dtype's range are absolute.
     scaled = np.empty(array.shape, problem.dtype)
     view = layout.view(scaled) if array.shape == layout.shape else scaled
@@ -286,11 +310,47 @@ def _as_weights(weights: ArrayLike, problem: Problem) -> NDArray[Any]:
     return scaled
 
 
-def _as_init(init: ArrayLike, problem: Problem, grid_pixels: int) -> NDArray[Any]:
-    array = as_real_array(init, "init")
+def _require_some(largest: NDArray[Any]) -> None:
+    if not largest.all():
+        raise InvalidArgument("weights: expected at least one positive value per image, got all zeros")
+
+
+def _as_device_weights(
+    array: DeviceArray, per_image: DeviceArray, space: tuple[int, ...], problem: Problem
+) -> DeviceArray:
+    """As for host arrays, looked through and divided on the device."""
+    lowest, largest = array.library.extremes(per_image, space, "weights")
+    _require_within(array, "weights", lowest, largest, math.inf)
+    _require_some(largest)
+    if (largest == 1).all():
+        return array
+    scaled = array.new(array.shape, problem.dtype)
+    view = problem.layout.view(scaled) if array.shape == problem.layout.shape else scaled
+    array.library.divide(per_image, largest, view, "weights")
+    return scaled
+
+
+def _require_within(
+    array: DeviceArray, name: str, lowest: NDArray[Any], largest: NDArray[Any], limit: float
+) -> None:
+    limit = min(limit, float(np.finfo(np.float64).max))
+    if (lowest >= 0).all() and (largest <= limit).all():  # false for NaN
+        return
+    host = array.library.to_host(array, name)  # to say where
+    require_finite(host, name, limit=limit)
+    require_nonnegative(host, name)
+
+
+def _as_init(init: ArrayLike, problem: Problem, image: AnyArray, grid_pixels: int) -> AnyArray:
+    array = as_array(init, "init", image)
     if array.shape != problem.layout.shape:
         raise InvalidArgument(f"init: expected shape {problem.layout.shape}, got {array.shape}")
-    require_finite(array, "init", limit=float(np.finfo(problem.dtype).max) / grid_pixels)
+    limit = float(np.finfo(problem.dtype).max) / grid_pixels
+    if isinstance(array, DeviceArray):
+        extremes = array.library.extremes(array, tuple(range(array.ndim)), "init")
+        _require_within(array, "init", *extremes, limit)
+        return array
+    require_finite(array, "init", limit=limit)
     require_nonnegative(array, "init")
     return array.astype(problem.dtype, copy=False)
 
@@ -306,12 +366,12 @@ def check(plane: Plane, frame: Frame, dtype: np.dtype[Any]) -> None:
     require_nonnegative(plane.image, "image", used)
 
 
-@recipe("richardson_lucy", check)
+@recipe("richardson_lucy", check, lowest=0.0)
 def solve(params: RichardsonLucyParams, plane: Plane, otf: Any, frame: Frame, ops: Ops) -> Any:
     """The specification. All images but the data are on the grid; W and W y are 0 where nothing was observed."""
     data = plane.image
     if plane.weights is not None:  # W y; what has no weight is 0, whatever it was
-        data = np.where(plane.weights > 0, data, 0) * plane.weights
+        data = ops.weighted(data, plane.weights)
 
     def blur(x: Any) -> Any:
         return ops.irfft(ops.multiply(ops.rfft(x), otf), frame)
@@ -323,11 +383,11 @@ def solve(params: RichardsonLucyParams, plane: Plane, otf: Any, frame: Frame, op
     if plane.weights is not None:
         observed = ops.extend(plane.weights, frame)
     elif not frame.fills_grid:
-        observed = ops.extend(np.ones(frame.shape), frame)
+        observed = ops.extend(ops.flat(1.0, frame), frame)
     # W y, weighted before the extension: a pixel left out must not fade into it as darkness.
     y = ops.extend(data, frame)
     norm = None if observed is None else adjoint(observed)  # H^T 1 = 1 on a grid that is observed all over
-    mean = frame_mean(data, plane.weights)
+    mean = ops.total(data) / (math.prod(frame.shape) if plane.weights is None else ops.total(plane.weights))
     floor = denominator_floor(mean, ops.dtype)
     x = first_estimate(plane, mean, params.background, frame, ops)
 
@@ -336,9 +396,10 @@ def solve(params: RichardsonLucyParams, plane: Plane, otf: Any, frame: Frame, op
     for k in range(1, params.num_iter + 1):
         ratio = ops.ratio(y, blur(z), params.background, floor)
         x_before, x = x, ops.scaled(z, adjoint(ratio), norm, SIGMA)
-        estimate = partial(np.array, ops.crop(x, frame))
-        if not params.goes_on(plane, k, relative_change(ops, x, x_before), estimate):
-            break
+        if params.watched:
+            estimate = partial(ops.copied, ops.crop(x, frame), plane.out)
+            if not params.goes_on(plane, k, relative_change(ops, x, x_before), estimate):
+                break
         if params.acceleration == "ogm":
             z = ops.momentum(x, x_before, z, *next(momentum), FLOOR)
         elif params.acceleration == "biggs-andrews":
@@ -358,14 +419,6 @@ def ogm_momentum() -> Iterator[tuple[float, float]]:
         t = t_next
 
 
-def frame_mean(data: Any, weights: Any) -> float:
-    """Mean over the frame by weight; the data have been multiplied by the weights."""
-    total = float(np.sum(np.ascontiguousarray(data), dtype=np.float64))
-    return total / (
-        data.size if weights is None else float(np.sum(np.ascontiguousarray(weights), dtype=np.float64))
-    )
-
-
 def denominator_floor(mean: float, dtype: Any) -> float:
     """What H x + background is kept above: the rounding of the transforms, which may make it 0 or negative."""
     limits = np.finfo(dtype)
@@ -379,7 +432,7 @@ def first_estimate(plane: Plane, mean: float, background: float, frame: Frame, o
         return ops.extend(plane.init, frame, around)
     level = max(mean - background, 1e-3 * mean)
     if frame.boundary == "zero":
-        return ops.extend(np.full(frame.shape, level), frame)
+        return ops.extend(ops.flat(level, frame), frame)
     return ops.constant(level, frame)
 
 

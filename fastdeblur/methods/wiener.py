@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastdeblur._arrays import DeviceArray, on_device
 from fastdeblur._checks import (
+    AnyArray,
+    answer,
+    as_array,
+    as_host_array,
     as_number,
     as_out,
     as_real_array,
@@ -36,9 +41,10 @@ def wiener(
     reg: Regularization = "laplacian",
     boundary: str = "reflect",
     channel_axis: int | None = None,
-    out: NDArray[Any] | None = None,
+    out: Any = None,
     n_threads: int = 0,
     backend: str = "auto",
+    device: str | None = None,
 ) -> NDArray[Any]:
     """Deblur by the Wiener-Hunt filter, X = conj(H) Y / (|H|^2 + balance |R|^2).
 
@@ -46,7 +52,8 @@ def wiener(
     ----------
     image : array, (..., W), (..., H, W) or (..., D, H, W)
         Blurred image in linear light, any real dtype, any value range (nothing is rescaled or clipped). It has as many spatial
-        axes as the PSF; further leading axes are a batch.
+        axes as the PSF; further leading axes are a batch. One in a CUDA device's memory (of CuPy, torch, JAX, numba or whoever
+        speaks ``__cuda_array_interface__`` or DLPack) is read where it is.
     psf : array, (w,), (h, w) or (d, h, w)
         Point-spread function, origin at ``shape // 2``, normalised here to sum 1. With ``channel_axis``, a PSF with as many
         axes as the image holds one PSF per channel along that axis.
@@ -65,16 +72,20 @@ def wiener(
     channel_axis : int, optional
         Axis of independent channels, None for none.
     out : array, optional
-        Where to put the result: shape of the image, dtype of the result, no memory shared with the image.
+        Where to put the result, in the image's memory: shape of the image, dtype of the result, no memory shared with the image.
     n_threads : int
         0 for as many as OpenMP would use.
-    backend : "auto", "native", "numba" or "numpy"
-        "auto" takes the best that can; a named one never falls back.
+    backend : "auto", "native", "numba", "numpy", "cuda" or "cupy"
+        "auto" takes the best that can, where the image is; a named one never falls back.
+    device : "cpu", "cuda" or "cuda:1" (and so on), optional
+        Where to compute. None: where the image is, for one in host memory where ``set_device`` says, which is the CPU unless it was
+        called. Device memory is never given up for the CPU's unasked.
 
     Returns
     -------
     array
-        Shape and unit of the image; float64 for a float64 image, else float32.
+        Shape and unit of the image; float64 for a float64 image, else float32. In host memory for an image that is there, else
+        an array of the image's library on its device.
 
     Raises
     ------
@@ -82,15 +93,17 @@ def wiener(
         An argument breaks its rule; the message names argument, rule and value. NaN and infinity are refused.
     Unsupported
         The named backend cannot run.
+    DeviceError
+        The device cannot be used, or failed while working.
     OutOfMemory
-        The memory cannot be had.
+        The memory cannot be had, on the host or on the device.
 
     References
     ----------
     N. Wiener, Extrapolation, Interpolation, and Smoothing of Stationary Time Series, 1949.
     B. R. Hunt, IEEE Trans. Comput. C-22:805, 1973, doi:10.1109/TC.1973.5009169
     """
-    array = as_real_array(image, "image")
+    array = as_array(image, "image")
     boundary = as_boundary(boundary, "wiener")
     balance = as_number(balance, "balance")
     problem = Problem(
@@ -100,8 +113,10 @@ def wiener(
         channel_axis=channel_axis,
         n_threads=n_threads,
         backend=backend,
+        device=device,
     )
-    return run(problem, array, balance, reg, boundary, out)
+    result: NDArray[Any] = run(problem, array, balance, reg, boundary, out)
+    return result
 
 
 @dataclass(frozen=True)
@@ -113,14 +128,14 @@ class WienerParams:
     power: NDArray[Any] | None = None
 
 
-def run(
-    problem: Problem, image: NDArray[Any], balance: float, reg: Any, boundary: str, out: NDArray[Any] | None
-) -> NDArray[Any]:
+def run(problem: Problem, image: AnyArray, balance: float, reg: Any, boundary: str, out: Any) -> Any:
     """Check what is left to check, then compute; image has the problem's shape."""
     params = _params(problem, as_number(balance, "balance", dtype=problem.dtype), reg, boundary)
-    result = as_out(out, image.shape, problem.dtype, image=image)
+    if isinstance(image, DeviceArray):
+        problem.backend("wiener", boundary, image)  # before anything is made on the device
+    result = as_out(out, image.shape, problem.dtype, image)
     problem.run("wiener", boundary, params, problem.planes(image, result), {})
-    return result
+    return answer(result, out)
 
 
 def _params(problem: Problem, balance: float, reg: Any, boundary: str) -> WienerParams:
@@ -135,7 +150,7 @@ def _params(problem: Problem, balance: float, reg: Any, boundary: str) -> Wiener
     if isinstance(reg, np.ma.MaskedArray):
         raise InvalidArgument("reg: expected an array, got a masked one, whose mask would be lost")
     try:
-        array = np.asarray(reg)
+        array = as_host_array(reg, "reg") if on_device(reg) else np.asarray(reg)
     except (TypeError, ValueError) as error:
         raise InvalidArgument(f"reg: expected an array, got {type(reg).__name__} ({error})") from error
     space = len(problem.layout.spatial)

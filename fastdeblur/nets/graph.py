@@ -264,9 +264,7 @@ def decode(data: bytes) -> Graph:
         raise ModelError(f"nodes: expected a list of at most {MOST_NODES} nodes, got {short(listed)}")
     used: set[str] = set()
     nodes = tuple(_decode_node(number, node, tensors, used) for number, node in enumerate(listed))
-    if unused := tensors.keys() - used:
-        raise ModelError(f"tensor {short(min(unused))}: expected a node that uses it")
-    return Graph(
+    graph = Graph(
         _text(said["name"], "name", least=1),
         _text(said.get("description", ""), "description"),
         Input(
@@ -285,6 +283,9 @@ def decode(data: bytes) -> Graph:
         (multiple[0], multiple[1]),
         nodes,
     )
+    if unused := tensors.keys() - used:
+        raise ModelError(f"tensor {short(min(unused))}: expected a node that uses it")
+    return graph
 
 
 def _decode_node(number: int, said: Any, tensors: container.Tensors, used: set[str]) -> Node:

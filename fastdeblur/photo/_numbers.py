@@ -33,7 +33,8 @@ def as_channels(array: NDArray[Any], channel_axis: Any) -> NDArray[Any]:
         return array[np.newaxis]
     if array.ndim != 3:
         raise InvalidArgument(f"image: expected 3-D with channel_axis, got shape {array.shape}")
-    return layout.view(array)
+    moved: NDArray[Any] = layout.view(array)
+    return moved
 
 
 def as_law(gamma: Any, dtype: np.dtype[Any]) -> str | float:

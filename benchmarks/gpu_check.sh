@@ -1,0 +1,164 @@
+#!/usr/bin/env bash
+# Everything that only a GPU can show, in one call of at most ten minutes, without a network:
+#
+#     bash benchmarks/gpu_check.sh
+#
+# builds the library for this machine's GPU, runs the parity tests and the tests on real arrays, the benchmarks, and the small
+# cases under compute-sanitizer. Each step has a limit of its own; one that fails or runs over stops no other. Results are written
+# as they come: gpu-speed-*.json, gpu-passes-*.json, gpu-steps.jsonl and gpu-check.log.
+#
+#   OUT                   where results go (default benchmarks/results)
+#   FASTDEBLUR_WHEELS     a folder with ducc0's source package, and wheels of what this machine lacks (docs/gpu.md)
+#   FASTDEBLUR_GPU_TIME   seconds for all (default 570)
+#   FASTDEBLUR_GPU_DRY=1  rehearsal without a GPU: nothing is built, stand-ins compute, sizes are tiny
+#   FASTDEBLUR_STEPS      only these steps, e.g. "build speed"
+set -u
+cd "$(dirname "$0")/.." || exit 1
+OUT=$(mkdir -p "${OUT:-benchmarks/results}" && cd "${OUT:-benchmarks/results}" && pwd)
+DRY=${FASTDEBLUR_GPU_DRY:-}
+WHEELS=${FASTDEBLUR_WHEELS:-}
+PYTHON=${PYTHON:-python3}
+STEPS=${FASTDEBLUR_STEPS:-}
+BEGUN=$SECONDS
+LIMIT=${FASTDEBLUR_GPU_TIME:-570}
+WORK=$(mktemp -d) || exit 1
+trap 'rm -rf "$WORK"' EXIT
+FAILED=0
+export PYTHONUNBUFFERED=1 OMP_WAIT_POLICY=passive CUPY_CACHE_DIR="$WORK/cupy" FASTDEBLUR_COMMIT
+FASTDEBLUR_COMMIT=${FASTDEBLUR_COMMIT:-$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)}
+: >"$OUT/gpu-steps.jsonl"
+: >"$OUT/gpu-check.log"
+
+# step NAME SECONDS COMMAND...
+step() {
+  local name=$1 seconds=$2 code status begun=$SECONDS left
+  shift 2
+  if [ -n "$STEPS" ] && [[ " $STEPS " != *" $name "* ]]; then return 0; fi
+  left=$((LIMIT - (SECONDS - BEGUN)))
+  [ "$seconds" -gt "$left" ] && seconds=$left
+  echo "=== $name (at most $seconds s)" | tee -a "$OUT/gpu-check.log"
+  if [ "$seconds" -lt 5 ]; then
+    status="no time left" code=124
+  else
+    timeout -k 5 "$seconds" "$@" >"$WORK/log" 2>&1 </dev/null
+    code=$?
+    # A log of megabytes would not come back from a lent machine.
+    tail -c 400000 "$WORK/log" >>"$OUT/gpu-check.log"
+    tail -n 12 "$WORK/log"
+    case $code in
+      0) status=ok ;;
+      77) status=skipped ;;
+      124 | 137) status="ran over" ;;
+      *) status=failed ;;
+    esac
+  fi
+  [ "$code" -ne 0 ] && [ "$code" -ne 77 ] && FAILED=1
+  printf '{"step": "%s", "status": "%s", "code": %d, "seconds": %d}\n' "$name" "$status" "$code" \
+    $((SECONDS - begun)) | tee -a "$OUT/gpu-steps.jsonl"
+}
+
+probe() {
+  command -v nvidia-smi >/dev/null && nvidia-smi
+  command -v nvcc >/dev/null && nvcc --version | tail -n 2
+  uname -a
+  nproc
+  "$PYTHON" --version
+  "$PYTHON" - <<'PYTHON_TEXT'
+from importlib import metadata
+
+for name in ("numpy", "cupy-cuda13x", "torch", "jax", "numba", "numba-cuda", "cucim-cu13", "pybind11", "scikit-build-core", "pytest"):
+    try:
+        print(name, metadata.version(name))
+    except metadata.PackageNotFoundError:
+        print(name, "is not here")
+PYTHON_TEXT
+}
+
+build() {
+  if [ -n "$DRY" ]; then
+    echo "dry: the installed fastdeblur is used"
+    "$PYTHON" -c "import fastdeblur"
+    return
+  fi
+  local wheels=() architecture
+  if [ -n "$WHEELS" ]; then
+    wheels=("$WHEELS"/*.whl)
+    if [ -e "${wheels[0]}" ]; then
+      "$PYTHON" -m pip install -q --no-index --no-deps --no-compile --target "$WORK/site" "${wheels[@]}" || return
+    fi
+    if compgen -G "$WHEELS/ducc0-*.tar.gz" >/dev/null; then
+      mkdir -p "$WORK/ducc0" && tar -xzf "$WHEELS"/ducc0-*.tar.gz -C "$WORK/ducc0" --strip-components=1 || return
+      export FASTDEBLUR_DUCC0_DIR=$WORK/ducc0
+    fi
+  fi
+  architecture=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
+  export CMAKE_BUILD_PARALLEL_LEVEL
+  CMAKE_BUILD_PARALLEL_LEVEL=$(nproc)
+  "$PYTHON" -m pip install -q --no-index --no-build-isolation --no-deps --no-compile --target "$WORK/site" --upgrade \
+    -Ccmake.define.FASTDEBLUR_ISA_LEVELS=v3 -Ccmake.define.FASTDEBLUR_CUDA=ON \
+    "-Ccmake.define.FASTDEBLUR_CUDA_ARCHITECTURES=${architecture:-90}" . || return
+  "$PYTHON" -c "import fastdeblur, fastdeblur._cuda as core; print(fastdeblur.__file__, repr(core.why_not()), core.devices())"
+}
+
+parity() {
+  local parallel=()
+  if [ -n "$DRY" ]; then
+    "$PYTHON" -m pytest -q -p no:cacheprovider tests/test_gpu_core.py tests/test_cupy.py -k "everything or layout or stream"
+    return
+  fi
+  "$PYTHON" -c "import xdist" 2>/dev/null && parallel=(-n 6)
+  # From the tests' folder, so that the source tree does not hide what was installed.
+  cd tests && FASTDEBLUR_REQUIRE=${FASTDEBLUR_REQUIRE:-cuda,cupy} "$PYTHON" -m pytest -q -p no:cacheprovider --rootdir .. "${parallel[@]}" \
+    test_parity.py test_gpu_arrays.py test_device.py test_interop.py -k "cuda or cupy or gpu"
+}
+
+speed() {
+  "$PYTHON" benchmarks/gpu_speed.py --out "$OUT" ${DRY:+--dry}
+}
+
+passes() {
+  if [ ! -e benchmarks/gpu_passes.cu ]; then
+    echo "benchmarks/gpu_passes.cu is not here"
+    return 77
+  fi
+  if [ -n "$DRY" ]; then
+    echo "dry: nothing is compiled"
+    return 77
+  fi
+  local architecture
+  architecture=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
+  nvcc -O3 -std=c++20 -gencode "arch=compute_$architecture,code=sm_$architecture" -Icsrc -o "$WORK/passes" \
+    benchmarks/gpu_passes.cu -lcufft || return
+  "$WORK/passes" | tee "$OUT/gpu-passes-sm$architecture.json"
+}
+
+# sanitizer TOOL
+sanitizer() {
+  if [ -n "$DRY" ]; then
+    "$PYTHON" benchmarks/gpu_small.py --dry
+    return
+  fi
+  local tool
+  tool=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
+  if [ ! -x "$tool" ]; then
+    echo "compute-sanitizer is not here"
+    return 77
+  fi
+  "$tool" --tool "$1" --error-exitcode 9 --target-processes all --print-limit 20 "$PYTHON" benchmarks/gpu_small.py
+}
+
+export PYTHONPATH="$WORK/site${PYTHONPATH:+:$PYTHONPATH}"
+export -f probe build parity speed passes sanitizer
+export OUT DRY WHEELS PYTHON WORK
+
+step probe 30 bash -c probe
+step build 200 bash -c build
+# What build exported is lost with its shell; the tests need only what it installed.
+step parity 150 bash -c parity
+step speed 150 bash -c speed
+step passes 60 bash -c passes
+step memcheck 60 bash -c "sanitizer memcheck"
+step racecheck 60 bash -c "sanitizer racecheck"
+echo "=== done after $((SECONDS - BEGUN)) s"
+cat "$OUT/gpu-steps.jsonl"
+exit "$FAILED"

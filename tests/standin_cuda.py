@@ -1,0 +1,157 @@
+"""A compiled CUDA core without a GPU: the module's contract kept by the native core, device memory being the host's."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+import fastdeblur
+from fastdeblur import _isa
+
+
+class OutOfDeviceMemory(MemoryError):
+    def __init__(self, asked, free):
+        super().__init__(f"asked {asked}, free {free}")
+        self.asked, self.free = asked, free
+
+
+def _array(located, shape):
+    """The array behind (address, dtype, strides, whether on the device)."""
+    if located is None:
+        return None
+    pointer, typestr, strides, on_device = located
+    assert isinstance(pointer, int)
+    assert isinstance(on_device, bool)
+    assert len(strides) == len(shape)
+    holder = SimpleNamespace(
+        __array_interface__={
+            "shape": shape, "typestr": typestr, "data": (pointer, False), "strides": strides, "version": 3
+        }
+    )  # fmt: skip
+    return np.asarray(holder)
+
+
+def module(devices=2):
+    """The module "fastdeblur._cuda"; its attribute ``calls`` tells what it was given."""
+    core = ModuleType("fastdeblur._cuda")
+    native = _isa.load_core()
+    core.calls = []
+    core.fail = None  # an exception to raise in the next call
+    core.OutOfDeviceMemory = OutOfDeviceMemory
+    core.why_not = lambda: "" if devices else "there is no CUDA device"
+    core.devices = lambda: [
+        {
+            "index": i, "name": "Stand-in", "compute_capability": (9, 0), "total": 80 << 30, "free": 79 << 30,
+            "driver": 13000, "runtime": 13000, "cufft": "12.0",
+        }
+        for i in range(devices)
+    ]  # fmt: skip
+    core.set_allocator = lambda allocate, release: core.calls.append(("allocator", allocate, release))
+    core.release_pool = lambda device: core.calls.append(("release_pool", device))
+
+    def bind(suffix):
+        class Deconvolver:
+            def __init__(self, device, **arguments):
+                assert 0 <= device < devices
+                core.calls.append(("plan", device))
+                self._check()
+                self.frame = tuple(arguments["frame"])
+                self.plan = getattr(native, f"Deconvolver{suffix}")(threads=1, **arguments)
+
+            def _check(self):
+                if core.fail is not None:
+                    error, core.fail = core.fail, None
+                    raise error
+
+            def _planes(self, planes):
+                return [
+                    (
+                        _array(i, self.frame),
+                        _array(o, self.frame),
+                        psf,
+                        *(_array(x, self.frame) for x in more),
+                    )
+                    for i, o, psf, *more in planes
+                ]
+
+            def _note(self, planes, stream):
+                flags = {x[3] for plane in planes for x in plane if isinstance(x, tuple)}
+                core.calls.append(("run", flags, stream))
+                self._check()
+
+            def wiener(self, planes, balance, reg, power, stream):
+                self._note(planes, stream)
+                return self.plan.wiener(self._planes(planes), balance, reg, power)
+
+            def richardson_lucy(
+                self, planes, num_iter, acceleration, background, measured, on_iteration, stream
+            ):
+                self._note(planes, stream)
+                told = None
+                if on_iteration is not None:
+
+                    def told(plane, iteration, change, estimate):
+                        def fill(located):
+                            estimate(_array(located, self.frame))
+
+                        return on_iteration(plane, iteration, change, fill)
+
+                return self.plan.richardson_lucy(
+                    self._planes(planes), num_iter, acceleration, background, measured, told
+                )
+
+        Deconvolver.__name__ = f"Deconvolver{suffix}"
+        return Deconvolver
+
+    for suffix in ("F32", "F64"):
+        setattr(core, f"Deconvolver{suffix}", bind(suffix))
+        count = getattr(native, f"bytes{suffix}")
+        setattr(core, f"bytes{suffix}", lambda count=count, **given: count(threads=1, **given))
+    return core
+
+
+@contextmanager
+def installed(devices=2):
+    """``fastdeblur._cuda`` is the stand-in inside."""
+    from fastdeblur.backends import _pool, cuda
+
+    def forget():
+        cuda.why_not_cuda.cache_clear()
+        cuda.device_count.cache_clear()
+
+    with pytest.MonkeyPatch.context() as patch:
+        made = module(devices)
+        patch.setitem(sys.modules, "fastdeblur._cuda", made)
+        patch.setattr(fastdeblur, "_cuda", made, raising=False)
+        patch.setattr(_pool, "_taken", False)
+        forget()
+        yield made
+    forget()
+
+
+class FakeTensor:
+    """An array of a library of nobody's, in "device" memory that is host memory; only the interface tells of it."""
+
+    def __init__(self, host, *, stream=None, readonly=False, device=0, **changed):
+        self.host, self.device = host, device
+        interface = host.__array_interface__
+        self.interface = {
+            "shape": host.shape,
+            "typestr": host.dtype.str,
+            "data": (interface["data"][0], readonly),
+            "strides": host.strides,
+            "version": 3,
+            "stream": stream,
+            **changed,
+        }
+
+    @property
+    def __cuda_array_interface__(self):
+        return self.interface
+
+    def __dlpack_device__(self):
+        return (2, self.device)
