@@ -149,6 +149,11 @@ def test_import_pulls_in_nothing_optional():
     assert loaded.isdisjoint(OPTIONAL)
 
 
+def test_networks_pull_in_nothing_optional():
+    code = "from fastdeblur import nets; nets.available(); nets.from_torch"
+    assert loaded_after(code).isdisjoint(OPTIONAL)
+
+
 @pytest.mark.parametrize("backend", ["native", "numpy"])
 def test_computing_pulls_in_nothing_optional(backend):
     from conftest import need

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastdeblur import estimate
 from fastdeblur._checks import (
     Layout,
+    _available_memory,
     as_count,
     as_number,
     as_out,
@@ -50,7 +51,7 @@ def load(name_or_path: str | os.PathLike[str]) -> Model:
     Parameters
     ----------
     name_or_path : str or path
-        A text without a directory and without the suffix ``.safetensors`` is a name, anything else a file.
+        A text without a directory and a suffix is a name, anything else a file, ``.safetensors``.
 
     Returns
     -------
@@ -58,7 +59,7 @@ def load(name_or_path: str | os.PathLike[str]) -> Model:
 
     Raises
     ------
-    ModelError
+    ModelError, an InvalidArgument
         There is no such network (the message lists those that there are), the file cannot be read, or it is none in the form of
         this version. Files are not trusted: all that one says is checked before it is used, and nothing in it is ever executed.
     """
@@ -66,7 +67,7 @@ def load(name_or_path: str | os.PathLike[str]) -> Model:
     if not isinstance(given, str) or not given or "\0" in given:
         raise ModelError(f"name_or_path: expected a network's name or a file, got {name_or_path!r}")
     path = Path(given)
-    if isinstance(name_or_path, str) and path.name == given and path.suffix != SUFFIX:
+    if isinstance(name_or_path, str) and path.name == given and not path.suffix:
         if given not in available():
             raise ModelError(
                 f"name_or_path: expected one of {', '.join(available()) or 'none (no network is installed)'}, or a file "
@@ -196,7 +197,8 @@ class Model:
         threads = as_thread_count(n_threads)
         limit = None if max_memory is None else as_count(max_memory, "max_memory", minimum=1)
         engine = engines.choose(backend, graph)
-        result = cast("NDArray[np.float32]", as_out(out, array.shape, np.dtype(np.float32), image=array))
+        result = as_out(out, array.shape, np.dtype(np.float32), image=array)
+        assert isinstance(result, np.ndarray)  # as the image
         limit = self._allow(engine, height, width, threads, limit)
 
         planes, outs = self._planes(array, layout), self._planes(result, layout)
@@ -374,8 +376,6 @@ class Model:
 
 def available_memory() -> int | None:
     """Bytes that may be asked for when the machine has too little for all: some are left to others."""
-    from fastdeblur._checks import _available_memory
-
     found = _available_memory()
     return None if found is None else max(1, found * 3 // 4)
 

@@ -27,8 +27,7 @@ def convert(module: nn.Module, shape: Shape, others: int) -> tuple[list[Node], i
 
     shape: of an image that it takes; others: how many arguments follow the image, of PSF and noise.
     """
-    module = module.eval()
-    calls = _trace(module, others)
+    module, calls = _trace(module.eval(), others)
     g = Building([shape])
     known: dict[fx.Node, Any] = {}
     names = ["image", "psf", "noise"]
@@ -50,10 +49,18 @@ def convert(module: nn.Module, shape: Shape, others: int) -> tuple[list[Node], i
     raise AssertionError("a traced module without an output")
 
 
-def _trace(module: nn.Module, others: int) -> fx.Graph:
+def _trace(module: nn.Module, others: int) -> tuple[nn.Module, fx.Graph]:
+    """The module, or one that holds it where it is a layer by itself, and its calls."""
     tracer = Tracer(modules.describes)
+    if tracer.is_leaf_module(module, ""):
+        alone = nn.Module()
+        alone.add_module("module", module)
+        calls = fx.Graph()
+        given = [calls.placeholder(name) for name in ("image", "psf", "noise")[: 1 + others]]
+        calls.output(calls.call_module("module", tuple(given)))
+        return alone, calls
     try:
-        return tracer.trace(module, _concrete(module, others))
+        return module, tracer.trace(module, _concrete(module, others))
     except fx.proxy.TraceError as error:
         line = source_line(traceback.extract_tb(error.__traceback__))
         raise Unsupported(

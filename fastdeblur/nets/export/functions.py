@@ -30,9 +30,9 @@ def _two(value: Any) -> tuple[int, int]:
 def _dilated(weight: Any, dilation: Any) -> Any:
     """The kernel with zeros between its taps."""
     dy, dx = _two(dilation)
-    array = as_array(weight)
     if (dy, dx) == (1, 1):
-        return array
+        return weight
+    array = as_array(weight)
     o, c, kh, kw = array.shape
     wide = np.zeros((o, c, (kh - 1) * dy + 1, (kw - 1) * dx + 1), np.float32)
     wide[..., ::dy, ::dx] = array

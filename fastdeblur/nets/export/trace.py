@@ -22,7 +22,7 @@ class Tracer(fx.Tracer):
         self._describes = describes
 
     def is_leaf_module(self, m: torch.nn.Module, module_qualified_name: str) -> bool:
-        return self._describes(m) or super().is_leaf_module(m, module_qualified_name)
+        return bool(self._describes(m)) or bool(super().is_leaf_module(m, module_qualified_name))
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
         node = super().create_node(*args, **kwargs)

@@ -61,11 +61,14 @@ class Building:
     shapes: list[Shape]
     nodes: list[Node] = field(default_factory=list)
     name: str = ""  # of the module that is being turned into nodes
+    _arrays: dict[int, tuple[Any, Any]] = field(
+        default_factory=dict
+    )  # by the tensor's identity: it, and its array
 
     def add(self, op: str, values: Value | Sequence[Value], tensors: Any = None, **attributes: Any) -> Value:
         """One more node; the result's axes are in the first value's order."""
         inputs = [values] if isinstance(values, Value) else list(values)
-        held = {k: as_array(v) for k, v in (tensors or {}).items() if v is not None}
+        held = {k: self._array(v) for k, v in (tensors or {}).items() if v is not None}
         try:
             node = make_node(op, [v.number for v in inputs], attributes, held, self.name[:200])
             shape = LAYERS[op].shape(node, [self.shapes[v.number] for v in inputs])
@@ -76,6 +79,10 @@ class Building:
         self.nodes.append(node)
         self.shapes.append(shape)
         return Value(len(self.nodes), inputs[0].order)
+
+    def _array(self, tensor: Any) -> Any:
+        """One array for a tensor that several layers share."""
+        return self._arrays.setdefault(id(tensor), (tensor, as_array(tensor)))[1]
 
     def channels(self, value: Value) -> int:
         return self.shapes[value.number][0]

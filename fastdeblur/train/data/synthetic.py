@@ -18,7 +18,7 @@ from fastdeblur.train.data.psfs import draw_psfs
 
 
 class Synthetic:
-    """Batch k of a seed: crops of photos, each blurred with a PSF of its own, with light from beyond the crop as in a camera."""
+    """Batch k of a seed: crops of photos, each blurred with a PSF of its own, and by light from beyond the crop, as a camera's."""
 
     def __init__(
         self,
