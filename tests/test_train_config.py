@@ -12,6 +12,7 @@ pytest.importorskip("PIL")
 
 from fastdeblur import InvalidArgument
 from fastdeblur.train import CONFIGS, load_config, parse_config
+
 from training import config
 
 SHIPPED = sorted(CONFIGS.glob("*.toml"))
