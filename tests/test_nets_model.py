@@ -236,6 +236,18 @@ def test_too_little_memory_is_said(name):
         WIENER(image, PSF, noise=0.1, max_memory=10_000, backend=name)
 
 
+def test_a_small_file_cannot_ask_for_a_terabyte():
+    wide = np.ones((1 << 16, 1), np.float32)
+    nodes = (
+        make_node("linear", [0], {}, {"weight": wide}),
+        make_node("instance_norm", [1]),
+        make_node("linear", [2], {}, {"weight": wide.T.copy()}),
+    )
+    model = nets.Model(Graph("wide", "", Input(1), Output(3), (1, 1), nodes))
+    with pytest.raises(OutOfMemory, match="the network 'wide' on a frame of 3000 x 3000 pixels: needs"):
+        model(np.zeros((3000, 3000), np.float32), backend="numpy")
+
+
 def test_a_machine_with_little_memory_gets_tiles(monkeypatch):
     image = scene(3, 200, 200)
     wanted = UNET(image, channel_axis=0, backend="numpy")

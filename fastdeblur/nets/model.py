@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -197,8 +197,7 @@ class Model:
         threads = as_thread_count(n_threads)
         limit = None if max_memory is None else as_count(max_memory, "max_memory", minimum=1)
         engine = engines.choose(backend, graph)
-        result = as_out(out, array.shape, np.dtype(np.float32), image=array)
-        assert isinstance(result, np.ndarray)  # as the image
+        result = cast("NDArray[np.float32]", as_out(out, array.shape, np.dtype(np.float32), image=array))
         limit = self._allow(engine, height, width, threads, limit)
 
         planes, outs = self._planes(array, layout), self._planes(result, layout)
