@@ -17,6 +17,7 @@ from fastdeblur.train.data.paired import LAYOUTS, Pair, Paired, read_pair  # noq
 from fastdeblur.train.data.psfs import draw_psfs  # noqa: E402
 from fastdeblur.train.data.synthetic import Synthetic, as_jpeg, convolve_valid  # noqa: E402
 from fastdeblur.train.sources import batches, training_source, validation_batches  # noqa: E402
+
 from training import config, photo, write_photos  # noqa: E402
 
 FIELDS = ("blurred", "sharp", "psf", "noise")

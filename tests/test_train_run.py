@@ -17,6 +17,7 @@ from fastdeblur import InvalidArgument, nets, train  # noqa: E402
 from fastdeblur.cli.app import app  # noqa: E402
 from fastdeblur.train import checkpoint, models, parse_config  # noqa: E402
 from fastdeblur.train.run import HISTORY, STATE, Run  # noqa: E402
+
 from training import config, write_photos  # noqa: E402
 
 MODELS = {
