@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -143,3 +144,13 @@ def test_a_file_that_is_not_toml_is_an_error(tmp_path, content):
 def test_a_configuration_is_checked_without_torch():
     code = f"import sys\nfrom fastdeblur.train import parse_config\nparse_config({config()!r})\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)
+
+
+def test_the_guides_configuration_can_be_read(tmp_path):
+    guide = Path(__file__).resolve().parent.parent / "docs" / "training.md"
+    if not guide.is_file():
+        pytest.skip("the documentation is not beside the tests")
+    (text,) = re.findall(r"^```toml\n(.*?)^```", guide.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    file = tmp_path / "c.toml"
+    file.write_text(text, encoding="utf-8")
+    assert load_config(file).model["window"] == 192
