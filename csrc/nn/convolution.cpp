@@ -103,6 +103,7 @@ class Convolution final : public Layer {
     bias_.assign(static_cast<std::size_t>(ceil_div(outputs_, L) * L), 0.0f);
     if (bias) std::copy(bias->values.begin(), bias->values.end(), bias_.begin());
     depthwise_ = !transposed && groups == inputs_ && inputs_ == outputs_ && inputs_ > 1;
+    dot_ = !transposed && groups == 1 && inputs_ % L == 0 && outputs_ <= std::max(1, L / 2);
     pack();
   }
 
@@ -125,7 +126,7 @@ class Convolution final : public Layer {
     const double taps = static_cast<double>(kernel_[0] * kernel_[1]);
     const double phases = transposed_ ? static_cast<double>(stride_[0] * stride_[1]) : 1.0;
     const double lanes =
-        planar_ ? static_cast<double>(outputs_) : static_cast<double>(ceil_div(outputs_, L) * L);
+        dot_ ? static_cast<double>(outputs_) : static_cast<double>(ceil_div(outputs_, L) * L);
     return taps / phases * lanes * (depthwise_ ? 1.5 : static_cast<double>(inputs_)) + 2 * lanes;
   }
 
@@ -141,15 +142,7 @@ class Convolution final : public Layer {
   }
   int64_t spills() const override { return kMostPixelsOfTile * (transposed_ ? stride_[1] : 1); }
   int64_t stride() const { return stride_[1]; }
-  bool wants_planar() const {
-    return !transposed_ && !depthwise_ && stride_[1] == 1 && groups_ == 1 && outputs_ <= std::max(1, L / 2) &&
-           inputs_ * kernel_[0] * kernel_[1] >= 32;
-  }
   bool takes_compact() const { return !transposed_ && groups_ == 1 && inputs_ < L; }
-  void use_planar() {
-    planar_ = true;
-    packed_.clear();
-  }
 
   void row(Call& call, int64_t y) const override {
     rows_.clear();
@@ -164,7 +157,6 @@ class Convolution final : public Layer {
       if (reflect_) from = from < 0 ? -from : from >= h ? 2 * (h - 1) - from : from;
       if (from >= 0 && from < h) rows_.push_back({from, k});
     }
-    if (planar_) return planar_row(call, y);
     if (depthwise_) {
       depthwise_row(call, y);
     } else if (transposed_) {
@@ -177,7 +169,10 @@ class Convolution final : public Layer {
         for (int64_t j = 0; j < kernel_[1]; j += run)
           taps_.push_back(
               {call.in[0].at(from, call.columns.lo * stride_[1] - padding_[2] + j), k * kernel_[1] + j});
-      dense(call, call.out.at(y, call.columns.lo), call.columns.size(), stride_[1], 1);
+      if (dot_)
+        dot_row(call, y);
+      else
+        dense(call, call.out.at(y, call.columns.lo), call.columns.size(), stride_[1], 1);
     }
     finish_row(call, y);
   }
@@ -215,6 +210,14 @@ class Convolution final : public Layer {
         for (int64_t t = 0; t < taps; ++t)
           packed_[static_cast<std::size_t>((c / L * taps + t) * L + c % L)] =
               weights_[static_cast<std::size_t>(c * taps + t)];
+      return;
+    }
+    if (dot_) {  // [output][tap][input]
+      packed_.resize(weights_.size());
+      for (int64_t o = 0; o < outputs_; ++o)
+        for (int64_t t = 0; t < taps; ++t)
+          for (int64_t k = 0; k < inputs_; ++k)
+            packed_[static_cast<std::size_t>((o * taps + t) * inputs_ + k)] = weight(o, k, t);
       return;
     }
     // A group of outputs that fills whole blocks reads its own inputs only; other groups are one dense kernel
@@ -340,64 +343,55 @@ class Convolution final : public Layer {
     }
   }
 
-  // Few outputs: L pixels to a register, and the result turned into blocks at the end.
-  void planar_row(Call& call, int64_t y) const {
-    const int64_t n = call.columns.size(), padded = ceil_div(n, L) * L + 8 * L;
-    call.scratch.resize(static_cast<std::size_t>(padded * outputs_));
+  // Few outputs: the lanes of a register are input channels, added up at the end.
+  void dot_row(Call& call, int64_t y) const {
     switch (outputs_) {
       case 1:
-        planar_run<1, 8>(call, 0, padded);
-        break;
+        return dot_run<1, 8>(call, y, 0);
       case 2:
-        planar_run<2, 6>(call, 0, padded);
-        break;
+        return dot_run<2, 4>(call, y, 0);
       case 3:
-        planar_run<3, 4>(call, 0, padded);
-        break;
+        return dot_run<3, 4>(call, y, 0);
       default:
-        int64_t o = 0;
-        for (; o + 4 <= outputs_; o += 4) planar_run<4, 3>(call, o, padded);
-        if (outputs_ - o == 3) planar_run<3, 4>(call, o, padded);
-        if (outputs_ - o == 2) planar_run<2, 6>(call, o, padded);
-        if (outputs_ - o == 1) planar_run<1, 8>(call, o, padded);
-    }
-    float* out = call.out.at(y, call.columns.lo);
-    const float* add = added_ ? call.in[1].at(y, call.columns.lo) : nullptr;
-    const int64_t lanes = call.out.lanes, other = added_ ? call.in[1].lanes : 0;
-    for (int64_t o = 0; o < outputs_; ++o) {
-      float* values = call.scratch.data() + o * padded;
-      activation_.apply(values, n);
-      if (add) {
-        for (int64_t x = 0; x < n; ++x) out[x * lanes + o] = values[x] + add[x * other + o];
-      } else {
-        for (int64_t x = 0; x < n; ++x) out[x * lanes + o] = values[x];
-      }
+        for (int64_t o = 0; o < outputs_; o += 2) {
+          if (o + 1 < outputs_)
+            dot_run<2, 4>(call, y, o);
+          else
+            dot_run<1, 8>(call, y, o);
+        }
     }
   }
 
-  template <int O, int Q>
-  void planar_run(Call& call, int64_t first, int64_t padded) const {
+  template <int O, int P>
+  void dot_run(Call& call, int64_t y, int64_t first) const {
+    constexpr int kSums = (O * P + L - 1) / L * L;  // whole transposes
     const Rows& in = call.in[0];
-    const int64_t taps = kernel_[0] * kernel_[1], stride = inputs_ * taps;
-    for (int64_t x = 0; x < call.columns.size(); x += Q * L) {
-      V sums[O][Q];
+    const int64_t taps = kernel_[0] * kernel_[1], blocks = inputs_ / L, step = stride_[1] * L,
+                  n = call.columns.size();
+    float* out = call.out.at(y, call.columns.lo) + first;
+    alignas(64) float parts[kSums * L] = {}, totals[kSums];
+    for (int64_t x = 0; x < n; x += P) {
+      V sums[O][P];
       for (int o = 0; o < O; ++o)
-        for (int q = 0; q < Q; ++q) sums[o][q] = broadcast(bias_[static_cast<std::size_t>(first + o)]);
-      for (int64_t c = 0; c < inputs_; ++c)
-        for (const auto& [from, k] : rows_) {
-          const float* pixels = in.at(from, call.columns.lo - padding_[2] + x, c);
-          const float* weights = weights_.data() + (first * inputs_ + c) * taps + k * kernel_[1];
-          for (int64_t j = 0; j < kernel_[1]; ++j) {
-            V values[Q];
-            for (int q = 0; q < Q; ++q) values[q] = load(pixels + j + q * L);
-            for (int o = 0; o < O; ++o) {
-              const V w = broadcast(weights[o * stride + j]);
-              for (int q = 0; q < Q; ++q) sums[o][q] += w * values[q];
-            }
+        for (int p = 0; p < P; ++p) sums[o][p] = broadcast(0.0f);
+      for (const Place& tap : taps_)
+        for (int64_t b = 0; b < blocks; ++b) {
+          const float* pixels = tap.in + b * in.block + x * step;
+          V weight[O];
+          for (int o = 0; o < O; ++o)
+            weight[o] = load(packed_.data() + (((first + o) * taps + tap.tap) * blocks + b) * L);
+          for (int p = 0; p < P; ++p) {
+            const V value = load(pixels + p * step);
+            for (int o = 0; o < O; ++o) sums[o][p] += weight[o] * value;
           }
         }
       for (int o = 0; o < O; ++o)
-        for (int q = 0; q < Q; ++q) store(call.scratch.data() + (first + o) * padded + x + q * L, sums[o][q]);
+        for (int p = 0; p < P; ++p) store(parts + (o * P + p) * L, sums[o][p]);
+      for (int k = 0; k < kSums; k += L) row_totals(parts + k * L, totals + k);
+      const int count = static_cast<int>(std::min<int64_t>(P, n - x));
+      for (int o = 0; o < O; ++o)
+        for (int p = 0; p < count; ++p)
+          out[(x + p) * L + o] = totals[o * P + p] + bias_[static_cast<std::size_t>(first + o)];
     }
   }
 
@@ -420,7 +414,7 @@ class Convolution final : public Layer {
 
   std::array<int64_t, 2> kernel_{}, stride_;
   std::array<int64_t, 4> padding_;
-  bool reflect_, transposed_, depthwise_ = false, split_ = false, planar_ = false, added_ = false;
+  bool reflect_, transposed_, depthwise_ = false, split_ = false, dot_ = false, added_ = false;
   int64_t inputs_ = 0, outputs_ = 0, groups_ = 1;
   Activation activation_;
   std::vector<float> weights_, bias_, packed_;
@@ -467,11 +461,6 @@ std::unique_ptr<Layer> make_linear(const NodeSpec& node) {
                                        std::array<int64_t, 4>{}, false, 1, false);
 }
 
-bool wants_planar(const Layer& layer) {
-  const auto* convolution = dynamic_cast<const Convolution*>(&layer);
-  return convolution && convolution->wants_planar();
-}
-
 bool takes_compact(const Layer& layer) {
   const auto* convolution = dynamic_cast<const Convolution*>(&layer);
   return convolution && convolution->takes_compact();
@@ -481,7 +470,5 @@ int64_t stride_of(const Layer& layer) {
   const auto* convolution = dynamic_cast<const Convolution*>(&layer);
   return convolution ? convolution->stride() : 1;
 }
-
-void use_planar(Layer& layer) { dynamic_cast<Convolution&>(layer).use_planar(); }
 
 }  // namespace fastdeblur::nn

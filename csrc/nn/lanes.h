@@ -60,6 +60,15 @@ inline V operator*(const V& a, const V& b) {
 inline V& operator+=(V& a, const V& b) { return a = a + b; }
 #endif
 
+// result[p] = the sum of rows[p][0..L), for L rows.
+inline void row_totals(const float* rows, float* result) {
+  alignas(64) float turned[L * L];
+  transpose_block<float, L>([&](int j) { return rows + j * L; }, turned, L);
+  V sum = load(turned);
+  for (int j = 1; j < L; ++j) sum += load(turned + j * L);
+  store(result, sum);
+}
+
 // --- functions of one number, free of branches, so that loops over them vectorise ---
 
 // e^x within 2 units in the last place; 0 and infinity where it leaves the numbers' range.

@@ -97,7 +97,7 @@ class Layer {
   virtual void row(Call& call, int64_t y) const = 0;
   // Multiplications for a pixel of the result, roughly; for dividing the work.
   virtual double cost(const std::vector<Shape>& in) const { return static_cast<double>(in[0].c); }
-  // Lanes of the result's layout: L, 1 (planar) or the number of channels (compact).
+  // Channels to a block of the result: L, or all of the image's few.
   virtual int64_t lanes(const Shape&) const { return L; }
 
   // A convolution's, for fusing.
@@ -192,10 +192,6 @@ inline std::vector<float> values(const NodeSpec& n, const std::string& key, bool
 
 std::unique_ptr<Layer> make_convolution(const NodeSpec& node, bool transposed);
 std::unique_ptr<Layer> make_linear(const NodeSpec& node);
-// Repacks rows for a convolution whose result has few channels, which it makes several pixels to a register.
-std::unique_ptr<Layer> make_planar();
-// Whether a convolution wants its input so, and makes it then.
-bool wants_planar(const Layer& layer);
 // Whether its input may have all of its few channels in one narrow block.
 bool takes_compact(const Layer& layer);
 int64_t stride_of(const Layer& layer);

@@ -310,37 +310,40 @@ class LayerNorm final : public Layer {
     alignas(64) float mask[L], weight[L], bias[L];
     for (int j = 0; j < L; ++j) mask[j] = (c - 1) % L >= j ? 1.0f : 0.0f;
     const V last = load(mask);
+    const Rows& from = call.in[0];
+    const float* const source = from.at(y, lo);
+    float* const target = call.out.at(y, lo);
     for (int64_t x = 0; x < n; x += L) {
       const int width = static_cast<int>(std::min<int64_t>(L, n - x));
       alignas(64) float mean[L], factor[L], partial[L * L] = {};
       for (int p = 0; p < width; ++p) {
         V sum = broadcast(0.0f);
         for (int64_t b = 0; b < blocks; ++b) {
-          const V value = load(call.in[0].at(y, lo + x + p, b));
+          const V value = load(source + b * from.block + (x + p) * L);
           sum += b + 1 == blocks ? value * last : value;
         }
         store(partial + p * L, sum);
       }
-      totals(partial, mean);
+      row_totals(partial, mean);
       for (int p = 0; p < L; ++p) mean[p] /= count;
       for (int p = 0; p < width; ++p) {
         V sum = broadcast(0.0f);
         const V centre = broadcast(mean[p]);
         for (int64_t b = 0; b < blocks; ++b) {
-          V away = load(call.in[0].at(y, lo + x + p, b)) - centre;
+          V away = load(source + b * from.block + (x + p) * L) - centre;
           if (b + 1 == blocks) away = away * last;
           sum += away * away;
         }
         store(partial + p * L, sum);
       }
-      totals(partial, factor);
+      row_totals(partial, factor);
       for (int p = 0; p < L; ++p) factor[p] = 1.0f / std::sqrt(factor[p] / count + eps_);
       for (int64_t b = 0; b < blocks; ++b) {
         fill(weight_, b, 1.0f, weight);
         fill(bias_, b, 0.0f, bias);
         const V w = load(weight), plus = load(bias);
-        const float* in = call.in[0].at(y, lo + x, b);
-        float* out = call.out.at(y, lo + x, b);
+        const float* in = source + b * from.block + x * L;
+        float* out = target + b * call.out.block + x * L;
         for (int p = 0; p < width; ++p)
           store(out + p * L, (load(in + p * L) - broadcast(mean[p])) * broadcast(factor[p]) * w + plus);
       }
@@ -348,14 +351,6 @@ class LayerNorm final : public Layer {
   }
 
  private:
-  // totals[p] = sum of row p.
-  static void totals(const float* rows, float* result) {
-    alignas(64) float turned[L * L];
-    transpose_block<float, L>([&](int j) { return rows + j * L; }, turned, L);
-    V sum = load(turned);
-    for (int j = 1; j < L; ++j) sum += load(turned + j * L);
-    store(result, sum);
-  }
   static void fill(const std::vector<float>& values, int64_t block, float missing, float* out) {
     for (int j = 0; j < L; ++j) {
       const auto c = static_cast<std::size_t>(block * L + j);
@@ -600,6 +595,8 @@ class WindowAttention final : public Layer {
     window_.row(call, y, [&](int64_t b, int64_t x, const float* mean) {
       std::copy_n(mean, L, means + ((x - lo) * blocks + b) * L);
     });
+    const float* const source = call.in[0].at(y, lo);
+    float* const target = call.out.at(y, lo);
     for (int64_t x = 0; x < n; ++x) {
       const float* p = means + x * blocks * L;
       if (gate_.squeeze.empty()) {
@@ -612,7 +609,8 @@ class WindowAttention final : public Layer {
       if (gate_.sigmoid)
         for (int64_t i = 0; i < blocks * L; ++i) gate[i] = sigmoid_of(gate[i]);
       for (int64_t b = 0; b < blocks; ++b)
-        store(call.out.at(y, lo + x, b), load(call.in[0].at(y, lo + x, b)) * load(gate + b * L));
+        store(target + b * call.out.block + x * L,
+              load(source + b * call.in[0].block + x * L) * load(gate + b * L));
     }
   }
 
@@ -693,27 +691,6 @@ class Loader final : public Layer {
     return i < n ? i : padded - n < n ? 2 * (n - 1) - i : n - 1;
   }
   int64_t lanes_;
-};
-
-class Planar final : public Layer {
- public:
-  Shape shape(const std::vector<Shape>& in) const override { return in[0]; }
-  int64_t lanes(const Shape&) const override { return 1; }
-  void row(Call& call, int64_t y) const override {
-    const int64_t lo = call.columns.lo, n = call.columns.size(), c = call.shape.c;
-    for (int64_t b = 0; b < call.in[0].blocks; ++b) {
-      const float* in = call.in[0].at(y, lo, b);
-      const int lanes = static_cast<int>(std::min<int64_t>(L, c - b * L));
-      int64_t x = 0;
-      for (; x + L <= n; x += L) {
-        alignas(64) float block[L * L];
-        transpose_block<float, L>([&](int j) { return in + (x + j) * L; }, block, L);
-        for (int j = 0; j < lanes; ++j) std::copy_n(block + j * L, L, call.out.at(y, lo + x, b * L + j));
-      }
-      for (int j = 0; j < lanes; ++j)
-        for (int64_t i = x; i < n; ++i) *call.out.at(y, lo + i, b * L + j) = in[i * L + j];
-    }
-  }
 };
 
 // --- the table ---
@@ -838,7 +815,6 @@ const Row kTable[] = {
 
 }  // namespace
 
-std::unique_ptr<Layer> make_planar() { return std::make_unique<Planar>(); }
 std::unique_ptr<Layer> make_loader(int64_t lanes) { return std::make_unique<Loader>(lanes); }
 std::unique_ptr<Layer> make_copy() { return std::make_unique<Pointwise>(Activation{}); }
 

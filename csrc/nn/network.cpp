@@ -185,7 +185,7 @@ Network::Network(const NetworkSpec& spec)
     }
     made_by[static_cast<std::size_t>(out)] = static_cast<int64_t>(steps_.size()) - 1;
   };
-  enum Variant { plain, compact, planar, copy };
+  enum Variant { compact, copy };
   auto variant = [&](int64_t value, int kind, Margin margin, auto make) {
     const std::pair<int64_t, int> key{value, kind * 3 + static_cast<int>(margin)};
     const auto at = variants.find(key);
@@ -242,11 +242,7 @@ Network::Network(const NetworkSpec& spec)
     // What a convolution pads its input with is a margin of the value in memory.
     const bool pads = node.op == "conv2d" || node.op == "conv_transpose2d";
     const Margin margin = !pads ? Margin::none : layer->reflects() ? Margin::reflect : Margin::zeros;
-    if (wants_planar(*layer)) {
-      if (in[0] == 0) image();
-      in[0] = variant(in[0], planar, margin, [] { return make_planar(); });
-      use_planar(*layer);
-    } else if (in[0] == 0 && channels_ < L && takes_compact(*layer)) {
+    if (in[0] == 0 && channels_ < L && takes_compact(*layer)) {
       const std::pair<int64_t, int> key{-1, compact * 3 + static_cast<int>(margin)};
       if (variants.find(key) == variants.end()) {
         variants.emplace(key, values_);
@@ -759,12 +755,21 @@ void Network::take(const Frame& frame, std::size_t v, const Rows& rows, int64_t 
     double sum[L] = {}, square[L] = {};
     const float* from = rows.at(y, columns.lo, b);
     const int64_t used = std::min<int64_t>(lanes, s.c - b * lanes);
-    for (int64_t x = 0; x < n; ++x)
-      for (int64_t j = 0; j < used; ++j) {
-        const auto value = static_cast<double>(from[x * lanes + j]);
-        sum[j] += value;
-        square[j] += value * value;
-      }
+    if (lanes == L) {  // idle lanes are added up as well
+      for (int64_t x = 0; x < n; ++x)
+        for (int j = 0; j < L; ++j) {
+          const auto value = static_cast<double>(from[x * L + j]);
+          sum[j] += value;
+          square[j] += value * value;
+        }
+    } else {
+      for (int64_t x = 0; x < n; ++x)
+        for (int64_t j = 0; j < used; ++j) {
+          const auto value = static_cast<double>(from[x * lanes + j]);
+          sum[j] += value;
+          square[j] += value * value;
+        }
+    }
     for (int64_t j = 0; j < used; ++j) {
       part[b * lanes + j] = sum[j];
       part[s.c + b * lanes + j] = square[j];
