@@ -184,7 +184,7 @@ def test_metadata(kind, request):
     assert fields["License-Expression"] == "BSD-3-Clause"
     assert fields["Requires-Python"] == ">=3.10"
     assert [r for r in fields.get_all("Requires-Dist") if "extra ==" not in r] == ["numpy>=1.24"]
-    assert set(fields.get_all("Provides-Extra")) == {"cli", "demo", "numba", "test", "bench", "dev"}
+    assert set(fields.get_all("Provides-Extra")) == {"cli", "cuda", "cupy", "demo", "numba", "train", "test", "bench", "dev"}
 
 
 def test_native_wheel_works_alone(native_wheel, environment, tmp_path):
