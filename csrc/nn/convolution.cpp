@@ -1,8 +1,11 @@
-// Convolutions, plain, strided, grouped, depthwise and transposed: direct, with the sums in registers.
+// Convolutions, plain, strided, grouped, depthwise and transposed, with the sums in registers: direct, or
+// where three taps along a row and many channels make it pay, by Winograd's products.
 #include <algorithm>
 
 #include "core/host_device.h"
+#include "cpu/buffer.h"
 #include "nn/layer.h"
+#include "nn/winograd.h"
 
 namespace fastdeblur::nn {
 namespace {
@@ -27,6 +30,10 @@ constexpr int kMostPixelsOfTile = 14;
 constexpr int kMostBlocks = 4;
 // Weights of a chunk of input channels stay in the first-level cache while a row goes by.
 constexpr int64_t kChunkBytes = 16 << 10;
+// Winograd's products of this many pixels stay in the second-level cache, and so do the weights, read for
+// each of them.
+constexpr int64_t kWinogradPixels = 128;
+constexpr int64_t kWinogradChannels = 16;
 
 struct Tiles {
   const Tap* taps;
@@ -101,9 +108,12 @@ class Convolution final : public Layer {
     groups_ = groups;
     weights_ = weight.values;
     bias_.assign(static_cast<std::size_t>(ceil_div(outputs_, L) * L), 0.0f);
+    none_ = bias_;
     if (bias) std::copy(bias->values.begin(), bias->values.end(), bias_.begin());
     depthwise_ = !transposed && groups == inputs_ && inputs_ == outputs_ && inputs_ > 1;
     dot_ = !transposed && groups == 1 && inputs_ % L == 0 && outputs_ <= std::max(1, L / 2);
+    winograd_ = !transposed && groups == 1 && kernel_[1] == 3 && kernel_[0] > 1 && stride_[1] == 1 &&
+                inputs_ % L == 0 && std::min(inputs_, outputs_) >= kWinogradChannels;
     pack();
   }
 
@@ -114,11 +124,15 @@ class Convolution final : public Layer {
     return {outputs_, h, w};
   }
 
-  Range reads(int i, int axis, Range out, int64_t) const override {
+  Range reads(int i, int axis, Range out, int64_t n) const override {
     if (i == 1) return out;
     const std::size_t a = static_cast<std::size_t>(axis);
     const int64_t k = kernel_[a], s = stride_[a], before = padding_[2 * a];
     if (transposed_) return {ceil_div(out.lo + before - (k - 1), s), floor_div(out.hi - 1 + before, s) + 1};
+    if (winograd_ && axis == 1) {
+      const Range whole = whole_products(out, length(a, n));
+      out = {std::min(out.lo, whole.lo), std::max(out.hi, whole.hi)};
+    }
     return {out.lo * s - before, (out.hi - 1) * s - before + k};
   }
   bool reflects() const override { return reflect_; }
@@ -127,7 +141,9 @@ class Convolution final : public Layer {
     const double phases = transposed_ ? static_cast<double>(stride_[0] * stride_[1]) : 1.0;
     const double lanes =
         dot_ ? static_cast<double>(outputs_) : static_cast<double>(ceil_div(outputs_, L) * L);
-    return taps / phases * lanes * (depthwise_ ? 1.5 : static_cast<double>(inputs_)) + 2 * lanes;
+    return taps / phases * (winograd_ ? 0.6 : 1.0) * lanes *
+               (depthwise_ ? 1.5 : static_cast<double>(inputs_)) +
+           2 * lanes;
   }
 
   bool fuse(const Activation& activation) override {
@@ -162,17 +178,13 @@ class Convolution final : public Layer {
     } else if (transposed_) {
       for (int64_t phase = 0; phase < stride_[1]; ++phase) transposed_row(call, y, phase);
     } else {
-      taps_.clear();
-      // In a narrow block a row of taps is one run of numbers.
-      const int64_t run = call.in[0].lanes < L ? kernel_[1] : 1;
-      for (const auto& [from, k] : rows_)
-        for (int64_t j = 0; j < kernel_[1]; j += run)
-          taps_.push_back(
-              {call.in[0].at(from, call.columns.lo * stride_[1] - padding_[2] + j), k * kernel_[1] + j});
+      int64_t from = call.columns.lo;
+      if (winograd_) from = winograd_row(call, y);
+      taps_at(call, from);
       if (dot_)
         dot_row(call, y);
       else
-        dense(call, call.out.at(y, call.columns.lo), call.columns.size(), stride_[1], 1);
+        dense(call, call.out.at(y, from), call.columns.hi - from, stride_[1], 1);
     }
     finish_row(call, y);
   }
@@ -200,8 +212,6 @@ class Convolution final : public Layer {
     return (n + before + after - k) / s + 1;
   }
 
-  // Groups of blocks of outputs, each with the taps' weights chunk by chunk of inputs:
-  // [group][chunk][tap][input][block of the group][lane].
   void pack() {
     const int64_t taps = kernel_[0] * kernel_[1], blocks = ceil_div(outputs_, L);
     if (depthwise_) {
@@ -224,6 +234,32 @@ class Convolution final : public Layer {
     // with zeros.
     const int64_t in_each = inputs_ / groups_, out_each = outputs_ / groups_;
     split_ = groups_ > 1 && in_each % L == 0 && out_each % L == 0;
+    direct_ = packed(taps, [&](int64_t o, int64_t c, int64_t t) { return weight(o, c, t); });
+    if (!winograd_) return;
+    for (int f = 0; f < winograd::kProducts; ++f)
+      products_.push_back(packed(kernel_[0], [&](int64_t o, int64_t c, int64_t k) {
+        return winograd::weights(weight(o, c, 3 * k), weight(o, c, 3 * k + 1),
+                                 weight(o, c, 3 * k + 2))[static_cast<std::size_t>(f)];
+      }));
+  }
+
+  struct GroupOfBlocks {
+    int64_t first, size, input, weights;
+    int64_t chunk = 0;
+  };
+  // Groups of blocks of outputs, each with the taps' weights chunk by chunk of inputs:
+  // [group][chunk][tap][input][block of the group][lane].
+  struct Packed {
+    int64_t taps = 0;
+    std::vector<GroupOfBlocks> groups;
+    std::vector<float> numbers;
+  };
+
+  // weight(output, input, tap).
+  template <class Weight>
+  Packed packed(int64_t taps, const Weight& weight) const {
+    Packed result{taps, {}, {}};
+    const int64_t blocks = ceil_div(outputs_, L);
     const int64_t parts = split_ ? groups_ : 1, part_blocks = blocks / parts, part_inputs = inputs_ / parts;
     require(
         static_cast<double>(taps) * static_cast<double>(part_inputs) * static_cast<double>(blocks * L) < 1e9,
@@ -235,18 +271,19 @@ class Convolution final : public Layer {
         const int64_t size = left <= kMostBlocks      ? left
                              : left < 2 * kMostBlocks ? ceil_div(left, 2)
                                                       : kMostBlocks;
-        groups_of_blocks_.push_back(
-            {part * part_blocks + b, size, part * part_inputs, static_cast<int64_t>(packed_.size())});
         int64_t chunk = std::max<int64_t>(L, kChunkBytes / (taps * size * L * 4) / L * L);
         chunk = std::min(chunk, part_inputs);
-        groups_of_blocks_.back().chunk = chunk;
+        result.groups.push_back({part * part_blocks + b, size, part * part_inputs,
+                                 static_cast<int64_t>(result.numbers.size()), chunk});
         for (int64_t c0 = 0; c0 < part_inputs; c0 += chunk)
           for (int64_t t = 0; t < taps; ++t)
             for (int64_t c = c0; c < std::min(c0 + chunk, part_inputs); ++c)
               for (int64_t lane = 0; lane < size * L; ++lane)
-                packed_.push_back(weight((part * part_blocks + b) * L + lane, part * part_inputs + c, t));
+                result.numbers.push_back(
+                    weight((part * part_blocks + b) * L + lane, part * part_inputs + c, t));
         b += size;
       }
+    return result;
   }
 
   float weight(int64_t o, int64_t c, int64_t tap) const {
@@ -258,33 +295,53 @@ class Convolution final : public Layer {
     return weights_[static_cast<std::size_t>(at)];
   }
 
+  // What rows_ and the kernel's columns make of output pixel x.
+  void taps_at(const Call& call, int64_t x) const {
+    taps_.clear();
+    // In a narrow block a row of taps is one run of numbers.
+    const int64_t run = call.in[0].lanes < L ? kernel_[1] : 1;
+    for (const auto& [from, k] : rows_)
+      for (int64_t j = 0; j < kernel_[1]; j += run)
+        taps_.push_back({call.in[0].at(from, x * stride_[1] - padding_[2] + j), k * kernel_[1] + j});
+  }
+
   // The taps of taps_ on `pixels` pixels; input pixels lie `stride` apart, output pixels `apart`.
   void dense(Call& call, float* out, int64_t pixels, int64_t stride, int64_t apart) const {
-    if (pixels <= 0) return;
     const Rows& in = call.in[0];
     Tiles t{};
-    tap_list_.resize(taps_.size());
-    t.taps = tap_list_.data();
-    t.count = static_cast<int>(taps_.size());
     t.pixels = pixels;
     t.step = stride * in.lanes;
     t.in_block = in.block;
     t.lanes = in.lanes;
+    t.bias = bias_.data();
+    t.out = out;
     t.out_step = apart * L;
     t.out_block = call.out.block;
-    const bool narrow = in.lanes < L;
-    if (narrow) t.lanes = kernel_[1] * in.lanes;
-    const int64_t taps = kernel_[0] * kernel_[1], part_inputs = split_ ? inputs_ / groups_ : inputs_;
-    for (const GroupOfBlocks& g : groups_of_blocks_) {
-      t.bias = bias_.data() + g.first * L;
-      t.out = out + g.first * call.out.block;
-      const float* weights = packed_.data() + g.weights;
-      const int64_t shift = g.input / in.lanes * in.block;
+    products(t, direct_);
+  }
+
+  // t: with all outputs' bias and first block.
+  void products(Tiles t, const Packed& packed) const {
+    if (t.pixels <= 0) return;
+    tap_list_.resize(taps_.size());
+    t.taps = tap_list_.data();
+    t.count = static_cast<int>(taps_.size());
+    const float* bias = t.bias;
+    float* out = t.out;
+    const int64_t lanes = t.lanes;
+    const bool narrow = lanes < L;
+    if (narrow) t.lanes = kernel_[1] * lanes;
+    const int64_t part_inputs = split_ ? inputs_ / groups_ : inputs_;
+    for (const GroupOfBlocks& g : packed.groups) {
+      t.bias = bias + g.first * L;
+      t.out = out + g.first * t.out_block;
+      const float* weights = packed.numbers.data() + g.weights;
+      const int64_t shift = g.input / lanes * t.in_block;
       for (int64_t c0 = 0; c0 < part_inputs; c0 += g.chunk) {
         const int64_t count = std::min(g.chunk, part_inputs - c0), size = count * g.size * L;
         for (std::size_t i = 0; i < taps_.size(); ++i)
-          tap_list_[i] = {taps_[i].in + shift + c0 / L * in.block, weights + taps_[i].tap * size};
-        weights += taps * size;
+          tap_list_[i] = {taps_[i].in + shift + c0 / L * t.in_block, weights + taps_[i].tap * size};
+        weights += packed.taps * size;
         t.numbers = narrow ? t.lanes : count;
         t.first = c0 == 0;
         switch (g.size) {
@@ -302,6 +359,63 @@ class Convolution final : public Layer {
         }
       }
     }
+  }
+
+  // The columns of these that Winograd's products make, and those beside them that are made as well: fours of
+  // the frame, not of the part, so that the result does not depend on how the frame is divided.
+  static Range whole_products(Range columns, int64_t w) {
+    constexpr int64_t n = winograd::kOutputs;
+    const int64_t end = std::min(ceil_div(columns.hi, n) * n, w / n * n);
+    const int64_t begin = std::min(floor_div(columns.lo, n) * n, end);
+    return {begin, end};
+  }
+
+  // Returns the column from which on the rest is to be made.
+  int64_t winograd_row(Call& call, int64_t y) const {
+    using winograd::kOutputs, winograd::kProducts;
+    const Rows &in = call.in[0], &to = call.out;
+    const Range whole = whole_products(call.columns, call.shape.w);
+    const int64_t most = kWinogradPixels / kOutputs + kMostPixelsOfTile,  // tiles are computed past the end
+        blocks = inputs_ / L, rows = static_cast<int64_t>(rows_.size()), block = most * L,
+                  apart = rows * blocks * block, out_apart = to.blocks * block;
+    transformed_.require(kProducts * apart);
+    summed_.require(kProducts * out_apart);
+    for (int64_t x0 = whole.lo; x0 < whole.hi; x0 += kWinogradPixels) {
+      const int64_t n = std::min(kWinogradPixels, whole.hi - x0) / kOutputs;
+      for (int64_t r = 0; r < rows; ++r)
+        for (int64_t b = 0; b < blocks; ++b) {
+          const float* from = in.at(rows_[static_cast<std::size_t>(r)].from, x0 - padding_[2], b);
+          float* result = transformed_.data() + (r * blocks + b) * block;
+          for (int64_t i = 0; i < n; ++i) winograd::forward(from + i * kOutputs * L, result + i * L, apart);
+          for (int64_t i = n; i < std::min<int64_t>(n + kMostPixelsOfTile, most); ++i)
+            for (int f = 0; f < kProducts; ++f) store(result + f * apart + i * L, broadcast(0));
+        }
+      for (int f = 0; f < kProducts; ++f) {
+        taps_.clear();
+        for (int64_t r = 0; r < rows; ++r)
+          taps_.push_back(
+              {transformed_.data() + f * apart + r * blocks * block, rows_[static_cast<std::size_t>(r)].k});
+        Tiles t{};
+        t.pixels = n;
+        t.step = t.out_step = t.lanes = L;
+        t.in_block = t.out_block = block;
+        t.bias = none_.data();
+        t.out = summed_.data() + f * out_apart;
+        products(t, products_[static_cast<std::size_t>(f)]);
+      }
+      for (int64_t b = 0; b < to.blocks; ++b) {
+        const V bias = load(bias_.data() + b * L);
+        float* out = to.at(y, call.columns.lo, b);
+        for (int64_t i = 0; i < n; ++i) {
+          const auto values = winograd::inverse(summed_.data() + b * block + i * L, out_apart, bias);
+          for (int64_t k = 0; k < kOutputs; ++k) {
+            const int64_t x = x0 + i * kOutputs + k - call.columns.lo;
+            if (x >= 0 && x < call.columns.size()) store(out + x * L, values[static_cast<std::size_t>(k)]);
+          }
+        }
+      }
+    }
+    return std::max(call.columns.lo, std::min(call.columns.hi, whole.hi));
   }
 
   void transposed_row(Call& call, int64_t y, int64_t phase) const {
@@ -407,27 +521,26 @@ class Convolution final : public Layer {
     }
   }
 
-  struct GroupOfBlocks {
-    int64_t first, size, input, weights;
-    int64_t chunk = 0;
-  };
-
   std::array<int64_t, 2> kernel_{}, stride_;
   std::array<int64_t, 4> padding_;
-  bool reflect_, transposed_, depthwise_ = false, split_ = false, dot_ = false, added_ = false;
+  bool reflect_, transposed_, depthwise_ = false, split_ = false, dot_ = false, winograd_ = false,
+                              added_ = false;
   int64_t inputs_ = 0, outputs_ = 0, groups_ = 1;
   Activation activation_;
-  std::vector<float> weights_, bias_, packed_;
-  std::vector<GroupOfBlocks> groups_of_blocks_;
+  std::vector<float> weights_, bias_, none_, packed_;  // none_: in place of the bias
+  Packed direct_;
+  std::vector<Packed> products_;  // Winograd's
   // A row's, kept for their memory: one of each for a thread.
   static thread_local std::vector<RowOf> rows_;
   static thread_local std::vector<Place> taps_;
   static thread_local std::vector<Tap> tap_list_;
+  static thread_local Buffer<float> transformed_, summed_;
 };
 
 thread_local std::vector<Convolution::RowOf> Convolution::rows_;
 thread_local std::vector<Convolution::Place> Convolution::taps_;
 thread_local std::vector<Tap> Convolution::tap_list_;
+thread_local Buffer<float> Convolution::transformed_, Convolution::summed_;
 
 std::array<int64_t, 4> margins(const NodeSpec& node) {
   std::array<int64_t, 4> result{};

@@ -132,7 +132,9 @@ struct Network::Frame {
   std::vector<int64_t> lanes, blocks, spill;
   int64_t end = 0;  // floats past a value's end that may be read
   std::vector<Stage> stages;
-  int64_t bytes = 0;
+  std::vector<int64_t> offset;  // of each kept value, in the run's arena
+  int64_t arena = 0;            // floats
+  int64_t bytes = 0;            // with what the workers take
 
   Rows layout(std::size_t v, Range columns, int64_t ring) const {
     Rows rows;
@@ -147,6 +149,33 @@ struct Network::Frame {
   int64_t floats(std::size_t v, Range columns, int64_t ring) const {
     const Rows rows = layout(v, columns, ring);
     return (rows.stride * ring + end + 15) / 16 * 16;
+  }
+  int64_t floats(std::size_t v) const { return floats(v, {0, shapes[v].w}, shapes[v].h); }
+  // Gives each kept value its place: the largest ones first, each in the lowest gap that those which are
+  // needed beside it leave.
+  void place() {
+    std::vector<std::size_t> order;
+    for (std::size_t v = 0; v < kept.size(); ++v)
+      if (kept[v]) order.push_back(v);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return floats(a) > floats(b); });
+    offset.assign(kept.size(), 0);
+    arena = 0;
+    for (std::size_t n = 0; n < order.size(); ++n) {
+      const std::size_t v = order[n];
+      std::vector<Range> taken;
+      for (std::size_t i = 0; i < n; ++i) {
+        const std::size_t u = order[i];
+        if (stage_of[u] <= std::max(last[v], stage_of[v]) && stage_of[v] <= std::max(last[u], stage_of[u]))
+          taken.push_back({offset[u], offset[u] + floats(u)});
+      }
+      std::sort(taken.begin(), taken.end(), [](const Range& a, const Range& b) { return a.lo < b.lo; });
+      for (const Range& t : taken) {
+        if (t.lo - offset[v] >= floats(v)) break;
+        offset[v] = std::max(offset[v], t.hi);
+      }
+      arena = std::max(arena, offset[v] + floats(v));
+    }
   }
 };
 
@@ -386,20 +415,17 @@ Network::Frame Network::plan(int64_t inner_h, int64_t inner_w, int threads, int6
     if (!keeps)  // a value that is made again is read by every later stage
       for (std::size_t v = 0; v < values; ++v)
         if (frame.kept[v]) frame.last[v] = stages;
+    frame.place();
     const int64_t room = max_memory > 0 ? max_memory : 0;
-    int64_t most = 0;
+    int64_t workers = 0;
     for (int s = 0; s < stages; ++s) {
-      int64_t alive = 0;
-      for (std::size_t v = 0; v < values; ++v)
-        if (frame.kept[v] && frame.stage_of[v] <= s && s <= std::max(frame.last[v], frame.stage_of[v]))
-          alive += frame.floats(v, {0, frame.shapes[v].w}, frame.shapes[v].h) * 4;
-      frame.stages.push_back(plan_stage(frame, s, threads, room ? std::max<int64_t>(1, room - alive) : 0));
-      most = std::max(
-          most,
-          alive + frame.stages.back().worker_floats * 4 *
-                      std::min<int64_t>(threads, static_cast<int64_t>(frame.stages.back().bands.size() *
-                                                                      frame.stages.back().strips.size())));
+      frame.stages.push_back(
+          plan_stage(frame, s, threads, room ? std::max<int64_t>(1, room - 4 * frame.arena) : 0));
+      const Stage& stage = frame.stages.back();
+      const auto jobs = static_cast<int64_t>(stage.bands.size() * stage.strips.size());
+      workers = std::max(workers, stage.worker_floats * 4 * std::min<int64_t>(threads, jobs));
     }
+    const int64_t most = 4 * frame.arena + workers;
     frame.bytes = most;
     if (room == 0 || most <= room) return frame;
     if (least.bytes == 0 || most < least.bytes) least = std::move(frame);
@@ -629,27 +655,14 @@ void Network::run(const Image& image, float* out, int threads, int64_t max_memor
   Image normalised = image;
   normalised.scale = scale_;
   normalised.offset = offset_;
-  std::vector<Buffer<float>> kept(values);
+  Buffer<float> arena = memory_of(frame.arena);
   std::vector<Rows> kept_rows(values);
   std::vector<std::vector<float>> states(steps_.size());
-  // Memory of values that nobody reads any more: fresh pages cost as much as a layer.
-  std::vector<Buffer<float>> spare;
-  const auto keep = [&](std::size_t v) {
-    const Range all{0, frame.shapes[v].w};
-    const int64_t size = frame.floats(v, all, frame.shapes[v].h);
-    const auto fits = std::find_if(spare.begin(), spare.end(), [&](const Buffer<float>& b) {
-      return b.size() >= size && b.size() <= size + size / 8;
-    });
-    if (fits != spare.end()) {
-      kept[v] = std::move(*fits);
-      spare.erase(fits);
-    } else {
-      spare.clear();
-      kept[v] = Buffer<float>(size);
-    }
-    kept_rows[v] = frame.layout(v, all, frame.shapes[v].h);
-    kept_rows[v].base = kept[v].data();
-  };
+  for (std::size_t v = 0; v < values; ++v) {
+    if (!frame.kept[v]) continue;
+    kept_rows[v] = frame.layout(v, {0, frame.shapes[v].w}, frame.shapes[v].h);
+    kept_rows[v].base = arena.data() + frame.offset[v];
+  }
   const auto margins_of_kept = [&](std::size_t v) {
     for (int64_t y = 0; y < frame.shapes[v].h; ++y)
       fill_margins(kept_rows[v], y, {0, frame.shapes[v].w}, frame.shapes[v].w, frame.left[v], frame.right[v],
@@ -660,16 +673,13 @@ void Network::run(const Image& image, float* out, int threads, int64_t max_memor
     for (const Step& step : steps_) {
       const auto v = static_cast<std::size_t>(step.out);
       if (!step.whole || frame.stage_of[v] != stage.number) continue;
-      keep(v);
-      std::fill_n(kept[v].data(), kept[v].size(), 0.0f);
+      std::fill_n(kept_rows[v].base, frame.floats(v), 0.0f);
       const Rows& from = kept_rows[static_cast<std::size_t>(step.in[0])];
       const Rows& to = kept_rows[v];
       wiener(step.node, {from.at(0, 0), to.at(0, 0), frame.shapes[v].c, L, from.block, from.stride,
                          frame.shapes[v].h, frame.shapes[v].w, to.block, to.stride});
       margins_of_kept(v);
     }
-    for (const int64_t v : stage.sinks)
-      if (frame.kept[static_cast<std::size_t>(v)]) keep(static_cast<std::size_t>(v));
     // Sums of each row of each strip, added in order at the end.
     const auto strips = static_cast<int64_t>(stage.strips.size());
     std::map<int64_t, std::vector<double>> sums;  // by value: [row][strip][sum, square][channel]
@@ -767,12 +777,25 @@ void Network::run(const Image& image, float* out, int threads, int64_t max_memor
         }
       states[k] = step.layer->finish(total, squares, static_cast<double>(s.h) * static_cast<double>(s.w));
     }
-    for (std::size_t v = 0; v < values; ++v)
-      if (frame.kept[v] && frame.last[v] <= stage.number && kept[v].size()) {
-        spare.push_back(std::move(kept[v]));
-        kept[v] = Buffer<float>();
-      }
   }
+  const std::lock_guard lock(turn_);
+  reserve_ = std::move(arena);
+}
+
+// Fresh pages cost as much as layers do, so a run leaves its memory to the next one. A run beside another
+// finds none and makes its own; nothing much larger than asked for is given, and what does not fit is gone
+// before more is taken.
+Buffer<float> Network::memory_of(int64_t floats) const {
+  Buffer<float> memory;
+  {
+    const std::lock_guard lock(turn_);
+    std::swap(memory, reserve_);
+  }
+  if (memory.size() < floats || memory.size() > floats + floats / 8) {
+    memory = Buffer<float>();
+    memory = Buffer<float>(floats);
+  }
+  return memory;
 }
 
 // What becomes of a finished row of a sink.

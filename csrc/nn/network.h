@@ -4,9 +4,11 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
+#include "cpu/buffer.h"
 #include "nn/layer.h"
 
 namespace fastdeblur::nn {
@@ -36,9 +38,9 @@ class Network {
   explicit Network(const NetworkSpec& spec);
   ~Network();
 
-  // image.h, image.w: the caller's; out: (c, h, w), contiguous. max_memory: bytes, 0 for no limit. poll is
-  // called now and then on the calling thread, and may throw. Throws std::invalid_argument where the frame
-  // cannot be run, std::bad_alloc.
+  // image.h, image.w: the caller's; out: (c, h, w), contiguous. max_memory: bytes, 0 for no limit; what the
+  // run kept values in stays for the next run. poll is called now and then on the calling thread, and may
+  // throw. Throws std::invalid_argument where the frame cannot be run, std::bad_alloc.
   void run(const Image& image, float* out, int threads, int64_t max_memory, const Wiener& wiener,
            const std::function<void()>& poll) const;
   // Bytes beyond image and result.
@@ -69,6 +71,7 @@ class Network {
   bool loads(int64_t value) const;
   bool whole(int64_t value) const;
   bool there(const Frame& frame, int stage, int64_t value) const;
+  Buffer<float> memory_of(int64_t floats) const;
   void take(const Frame& frame, std::size_t v, const Rows& rows, int64_t y, Range columns, const Rows* kept,
             float* out, std::map<int64_t, std::vector<double>>& sums, std::size_t strip,
             int64_t strips) const;
@@ -79,6 +82,8 @@ class Network {
   std::vector<Step> steps_;
   std::vector<int> margins_;  // of each value: nothing, zeros or reflection
   int64_t values_ = 0, output_ = 0;
+  mutable std::mutex turn_;
+  mutable Buffer<float> reserve_;
 };
 
 }  // namespace fastdeblur::nn
