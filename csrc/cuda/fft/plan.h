@@ -47,7 +47,7 @@ inline std::vector<int> radices(int n) {
   for (; n % 2 == 0; n /= 2) ++twos;
   if (n != 1) return {};
   std::vector<int> eights(static_cast<std::size_t>(twos / 3), 8);
-  if (twos % 3 == 1 && twos > 3) {  // 4 4 is quicker than 8 2
+  if (twos % 3 == 1 && twos > 7) {  // 4 4 is quicker than 8 2, where both ends keep their eights
     eights.pop_back();
     inner.insert(inner.end(), {4, 4});
   } else if (twos % 3) {
