@@ -68,9 +68,9 @@ class SharedRows {
 template <class T>
 class RunRoom {
  public:
-  RunRoom(RunMemory<T>& memory, const Grid& grid, Rows domain, Acceleration acceleration, bool everywhere,
+  RunRoom(RunMemory<T>& kept, const Grid& grid, Rows domain, Acceleration acceleration, bool everywhere,
           const std::array<std::int64_t, 3>& psf, bool weights)
-      : memory(memory) {
+      : memory(kept) {
     const auto& reach = domain == Rows::all ? grid.full : grid.frame;
     const std::int64_t size = reach[0] * reach[1] * grid.full[2];
     memory.x.require(size);
@@ -170,9 +170,10 @@ class DeviceRun {
     if (measured_) engine_.once(Advance<T>{room_.memory.sums.data(), numbers_});
   }
 
-  // Waits for the iteration; for callers who want to be told.
+  // Somebody wants to know how much the estimate changes: each iteration is waited for.
+  void tell() { told_ = true; }
   double change() const {
-    if (!measured_) return 0;
+    if (!told_ || !measured_) return 0;
     RunNumbers numbers;
     runtime_.copy(&numbers, numbers_, sizeof numbers, engine_.stream());
     runtime_.synchronize(engine_.stream());
@@ -196,7 +197,7 @@ class DeviceRun {
   const RunRoom<T>& room_;
   Rows domain_;
   Reader<T> image_;
-  bool measured_;
+  bool measured_, told_ = false;
   double background_;
   T scale_;
   RunNumbers* numbers_;

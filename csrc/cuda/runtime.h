@@ -17,11 +17,11 @@ namespace fastdeblur::cuda {
 // Bytes that could not be had, and that were free.
 class OutOfDeviceMemory : public std::runtime_error {
  public:
-  OutOfDeviceMemory(std::size_t asked, std::size_t free)
-      : std::runtime_error("out of device memory: asked for " + std::to_string(asked) + " bytes, " +
-                           std::to_string(free) + " are free"),
-        asked(asked),
-        free(free) {}
+  OutOfDeviceMemory(std::size_t bytes_asked, std::size_t bytes_free)
+      : std::runtime_error("out of device memory: asked for " + std::to_string(bytes_asked) + " bytes, " +
+                           std::to_string(bytes_free) + " are free"),
+        asked(bytes_asked),
+        free(bytes_free) {}
   std::size_t asked, free;
 };
 
