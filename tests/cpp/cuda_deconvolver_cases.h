@@ -32,8 +32,10 @@ template <class T>
 using Stepped = cuda::DeviceDeconvolver<T, QueuedLauncher>;
 
 template <class T>
-std::unique_ptr<Stepped<T>> stepped(Device& device, const Problem<T>& problem, PassKind kind) {
+std::unique_ptr<Stepped<T>> stepped(Device& device, const Problem<T>& problem, PassKind kind,
+                                    HostRuntime** made = nullptr) {
   auto runtime = std::make_unique<HostRuntime>(device);
+  if (made) *made = runtime.get();
   QueuedLauncher launcher(*runtime);
   return std::make_unique<Stepped<T>>(std::move(runtime), launcher, problem, kind);
 }
@@ -63,7 +65,7 @@ struct Array {
     for (int64_t c = 0; c < n[0]; ++c)
       for (int64_t m = 0; m < n[1]; ++m)
         for (int64_t x = 0; x < n[2]; ++x) {
-          const E value = static_cast<E>(uniform(random));
+          const E value = static_cast<E>(std::max(0.0, uniform(random)));
           std::memcpy(a.at(c, m, x), &value, sizeof value);
         }
     return a;
@@ -175,7 +177,8 @@ void compare(const Setting& s, PassKind kind, bool on_device, bool odd, std::mt1
   const double tolerance = sizeof(T) == 4 ? 2e-5 : 1e-12;
   const Problem<T> problem = problem_of<T>(s.frame, s.more, s.psf, s.around, 2, random);
   Device device;
-  auto ours = stepped<T>(device, problem, kind);
+  HostRuntime* runtime = nullptr;
+  auto ours = stepped<T>(device, problem, kind, &runtime);
   require(ours->kind() == kind, "kind of passes");
   const auto theirs = make_deconvolver<T>(problem, s.frame[0] == 1 && s.frame[1] == 1);
   std::vector<Array> images, weights, inits;
@@ -184,6 +187,8 @@ void compare(const Setting& s, PassKind kind, bool on_device, bool odd, std::mt1
     weights.push_back(Array::make<float>(s.frame, random, -0.3, 1, odd));
     inits.push_back(Array::make<double>(s.frame, random, 1, 100, false));
   }
+  const float some = 0.7f;  // of one pixel at least something is known
+  for (Array& w : weights) std::memcpy(w.at(0, 0, 0), &some, sizeof some);
   Outputs<T> expected(count, s.frame, false), got(count, s.frame, odd);
   const auto planes = [&](Outputs<T>& out, bool with_weights, bool with_init) {
     std::vector<PlaneView<T>> views;
@@ -202,7 +207,9 @@ void compare(const Setting& s, PassKind kind, bool on_device, bool odd, std::mt1
       for (auto row = values.begin(); row != values.end(); row += s.frame[2]) std::reverse(row, row + s.frame[2]);
     return values;
   };
+  Stream stream = reinterpret_cast<Stream>(std::uintptr_t(on_device ? 1 : 0));
   const auto same = [&](const std::string& what) {
+    if (on_device) runtime->synchronize(stream);  // arrays on the device are the caller's to wait for
     for (std::size_t i = 0; i < count; ++i) {
       const double d = distance(straight(got.values[i]), expected.values[i]);
       require(d < tolerance, what + ", plane " + std::to_string(i) + ": " + std::to_string(d / tolerance));
@@ -210,7 +217,6 @@ void compare(const Setting& s, PassKind kind, bool on_device, bool odd, std::mt1
     }
   };
   const auto no_poll = [] {};
-  Stream stream = reinterpret_cast<Stream>(std::uintptr_t(on_device ? 1 : 0));
 
   std::vector<T> power(static_cast<std::size_t>(problem.grid.rows() * problem.grid.half()));
   for (T& v : power) v = static_cast<T>(std::uniform_real_distribution<double>(0, 2)(random));
