@@ -8,6 +8,18 @@
 
 namespace fastdeblur::cuda {
 
+// f() once.
+template <class F>
+struct OnceKernel {
+  static constexpr int max_threads = 32, min_blocks = 1;
+  struct Registers {};
+  F f;
+  FD_HD int phases() const { return 1; }
+  FD_HD void operator()(int, const Thread& t, Registers&) const {
+    if (t.index == 0) f();
+  }
+};
+
 template <class T, class Passes, class Launcher>
 class CudaEngine {
  public:
@@ -50,7 +62,6 @@ class CudaEngine {
     const auto& reach = which == Rows::all ? grid_.full : grid_.frame;
     each_pixel(launcher_, stream_, RowTiles(reach[0] * reach[1], reach[1], grid_.full[2]), f, parts_, result);
   }
-  // f() once.
   template <class F>
   void once(const F& f) {
     launcher_.launch(stream_, OnceKernel<F>{f}, Geometry{1, 32, 0});
@@ -69,17 +80,6 @@ class CudaEngine {
       f(program);
     }
   }
-
-  template <class F>
-  struct OnceKernel {
-    static constexpr int max_threads = 32, min_blocks = 1;
-    struct Registers {};
-    F f;
-    FD_HD int phases() const { return 1; }
-    FD_HD void operator()(int, const Thread& t, Registers&) const {
-      if (t.index == 0) f();
-    }
-  };
 
   Passes& passes_;
   Launcher& launcher_;

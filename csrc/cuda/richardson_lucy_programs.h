@@ -40,16 +40,21 @@ struct LookAtData {
   }
 };
 
+// A device may not call what gives these.
+template <class T>
+constexpr double kEpsilon = std::numeric_limits<T>::epsilon();
+template <class T>
+constexpr double kLeast = std::numeric_limits<T>::min();
+
 template <class T>
 struct SetNumbers {
   const DataSums* sums;
   RunNumbers* numbers;
   double background;
   FD_HD void operator()() const {
-    constexpr double epsilon = std::numeric_limits<T>::epsilon(), least = std::numeric_limits<T>::min();
     const double mean = sums->data / sums->weight;
-    const double floor = mean * epsilon, level = mean - background;
-    *numbers = RunNumbers{floor > least ? floor : least, level > 1e-3 * mean ? level : 1e-3 * mean,
+    const double floor = mean * kEpsilon<T>, level = mean - background;
+    *numbers = RunNumbers{floor > kLeast<T> ? floor : kLeast<T>, level > 1e-3 * mean ? level : 1e-3 * mean,
                           StepLength{}, UpdateSums{}};
   }
 };

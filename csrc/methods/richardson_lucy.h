@@ -45,15 +45,16 @@ struct UpdateSums {
   FD_HD double relative_change() const { return size > 0 ? std::sqrt(change / size) : 0.0; }
 };
 
+constexpr double kLargest = std::numeric_limits<double>::max();
+
 // How far Biggs and Andrews extrapolate: <g, g_before> / |g_before|^2, within [0, 1]; 0 at first, and where that
 // is no number.
 struct StepLength {
   double step = 0, square_before = 0;
 
   FD_HD void next(const UpdateSums& sums) {
-    constexpr double most = std::numeric_limits<double>::max();
     const double ratio = square_before > 0 ? sums.step_dot / square_before : 0.0;
-    step = ratio > 0 && ratio <= most ? (ratio < 1 ? ratio : 1.0) : 0.0;
+    step = ratio > 0 && ratio <= kLargest ? (ratio < 1 ? ratio : 1.0) : 0.0;
     square_before = sums.step;
   }
 };
