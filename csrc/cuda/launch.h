@@ -37,8 +37,10 @@
 
 #if defined(__CUDA_ARCH__)
 #define FD_UNROLL _Pragma("unroll")
+#define FD_LOOP _Pragma("unroll 1")  // many independent loads are in a body already; twice as many would spill
 #else
 #define FD_UNROLL
+#define FD_LOOP
 #endif
 
 namespace fastdeblur::cuda {

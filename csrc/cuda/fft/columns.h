@@ -29,6 +29,7 @@ struct Slabs {
 template <class F>
 FD_HD void each_item(const Thread& t, int butterflies, int log_lines, F f) {
   const int items = butterflies << log_lines, mask = (1 << log_lines) - 1;
+  FD_LOOP
   for (int item = t.index; item < items; item += t.threads) f(item >> log_lines, item & mask);
 }
 

@@ -41,7 +41,8 @@ class FusedPlan {
         middle_(tables_.add(static_cast<int>(g.full[1]))) {
     unpack_ = tables_.roots.size();
     for (int64_t k = 0; k < g.half(); ++k) tables_.roots.push_back(root<T>(k, g.full[2]));
-    const int64_t budget = limits.multiprocessor_shared / 3 - 1024;  // a block's own reserve
+    // Each block takes 1 KB for itself.
+    const int64_t budget = std::min(limits.multiprocessor_shared / 3 - 1024, limits.block_shared);
     const int64_t wanted = 2 * int64_t(limits.multiprocessors);
     log_width_ = fitting(std::max(g.full[0], g.full[1]), budget);
     while (log_width_ > 1 && blocks() * g.full[1] < wanted) --log_width_;

@@ -41,6 +41,7 @@ struct RowsShape {
     const int last = packed ? fft.length / 2 : slabs.half - 1;
     const int log = log_lines + slabs.log_width;
     const int items = (last + slabs.width()) >> slabs.log_width << log;
+    FD_LOOP
     for (int item = t.index; item < items; item += t.threads) {
       const int k = (item >> log << slabs.log_width) + (item & (slabs.width() - 1));
       if (k <= last) f(k, item >> slabs.log_width & ((1 << log_lines) - 1));
@@ -97,6 +98,7 @@ struct RowsShape {
   template <class F>
   FD_HD void each_butterfly(const Thread& t, Divider butterflies, F f) const {
     const int items = butterflies.value() << log_lines;
+    FD_LOOP
     for (int item = t.index; item < items; item += t.threads) {
       const int line = butterflies(item);
       f(item - line * butterflies.value(), line);

@@ -36,6 +36,7 @@ FD_HD void stage_of(Complex<T>* tile, const Complex<T>* table, Divider span, int
                     bool inverse, int thread, int threads) {
   const int items = length / R << log_lines, lines = 1 << log_lines, step = span.value() << log_lines;
   const bool turned = span.value() > 1;
+  FD_LOOP
   for (int item = thread; item < items; item += threads) {
     const int i = item >> log_lines, block = span(i), j = i - block * span.value();
     const int at = ((block * span.value() * R + j) << log_lines) + (item & (lines - 1));
