@@ -2,7 +2,7 @@
 
 ``deblur`` finds out what blurred a photo, and undoes it. With a known blur: ``wiener``, ``richardson_lucy``; for streams of
 frames ``Deconvolver``; ``estimate_memory`` says beforehand what a call takes; ``psf`` makes point-spread functions, ``estimate``
-tells from a photo what blurred it.
+tells from a photo what blurred it; ``nets`` are small trained networks.
 
 Images are arrays of any real dtype, in linear light (for ``deblur`` 8- and 16-bit ones are sRGB); nothing is rescaled or clipped.
 
@@ -17,13 +17,21 @@ from fastdeblur import errors
 from fastdeblur._device import get_device, set_device, use_device
 from fastdeblur._dropin.patching import patch, unpatch
 from fastdeblur._version import __version__
-from fastdeblur.errors import DeviceError, InvalidArgument, MaskWarning, OutOfMemory, PSFWarning, Unsupported
+from fastdeblur.errors import (
+    DeviceError,
+    InvalidArgument,
+    MaskWarning,
+    ModelError,
+    OutOfMemory,
+    PSFWarning,
+    Unsupported,
+)
 from fastdeblur.methods.richardson_lucy import Iteration, richardson_lucy
 from fastdeblur.methods.wiener import wiener
 from fastdeblur.plan import Deconvolver, estimate_memory
 
 if TYPE_CHECKING:
-    from fastdeblur import estimate, psf
+    from fastdeblur import estimate, nets, psf
     from fastdeblur.photo.deblur import Deblurred, deblur
 
 __all__ = [
@@ -33,6 +41,7 @@ __all__ = [
     "InvalidArgument",
     "Iteration",
     "MaskWarning",
+    "ModelError",
     "OutOfMemory",
     "PSFWarning",
     "Unsupported",
@@ -42,6 +51,7 @@ __all__ = [
     "estimate",
     "estimate_memory",
     "get_device",
+    "nets",
     "patch",
     "psf",
     "richardson_lucy",
@@ -54,7 +64,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """What is loaded when first asked for: most programs need few of the generators, and none of the estimators."""
-    if name in ("estimate", "psf"):
+    if name in ("estimate", "nets", "psf"):
         return import_module(f"fastdeblur.{name}")
     if name in ("Deblurred", "deblur"):
         return getattr(import_module("fastdeblur.photo"), name)

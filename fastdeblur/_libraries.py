@@ -193,9 +193,8 @@ class TorchLibrary(Library):
     def _on(self, device: int, stream: int) -> AbstractContextManager[Any]:
         import torch
 
-        made: AbstractContextManager[Any] = torch.cuda.stream(
-            torch.cuda.ExternalStream(stream, device=f"cuda:{device}")
-        )
+        cuda: Any = torch.cuda  # partly without types
+        made: AbstractContextManager[Any] = cuda.stream(cuda.ExternalStream(stream, device=f"cuda:{device}"))
         return made
 
     def _tensor(self, array: Any) -> Any:

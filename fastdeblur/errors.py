@@ -9,6 +9,10 @@ class InvalidArgument(FastdeblurError, ValueError):
     """An argument breaks a documented rule; the message names the argument, the rule and the value."""
 
 
+class ModelError(InvalidArgument):
+    """A network's file or graph breaks the format; the message says where, the rule and the value."""
+
+
 class Unsupported(FastdeblurError, NotImplementedError):
     """The request is well formed, but the chosen backend cannot serve it; the message says why."""
 

@@ -8,7 +8,7 @@ import re
 import pytest
 
 import fastdeblur
-from fastdeblur import estimate, psf
+from fastdeblur import estimate, nets, psf
 
 FUNCTIONS = {
     "deblur": fastdeblur.deblur,
@@ -34,6 +34,8 @@ FUNCTIONS = {
     "estimate.defocus": estimate.defocus,
     "estimate.gaussian": estimate.gaussian,
     "estimate.kind": estimate.kind,
+    "nets.load": nets.load,
+    "nets.from_torch": nets.from_torch,
 }
 CALLABLES = {**FUNCTIONS, "Deconvolver": fastdeblur.Deconvolver}
 METHODS = {"wiener": fastdeblur.wiener, "richardson_lucy": fastdeblur.richardson_lucy}
@@ -87,7 +89,7 @@ def test_every_public_name_has_a_docstring(name):
     assert inspect.getdoc(getattr(fastdeblur, name)) or name == "__version__"
 
 
-@pytest.mark.parametrize("kind", [fastdeblur.Deconvolver, fastdeblur.Iteration])
+@pytest.mark.parametrize("kind", [fastdeblur.Deconvolver, fastdeblur.Iteration, nets.Model, nets.Summary])
 def test_every_public_member_has_a_docstring(kind):
     for name, member in inspect.getmembers(kind):
         if not name.startswith("_") and (callable(member) or isinstance(member, property)):

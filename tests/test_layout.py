@@ -31,7 +31,7 @@ LAYERS = (
     ("photo",),
     ("_dropin",),
     ("__init__",),
-    ("scipy", "skimage", "nets", "cli", "__main__"),
+    ("scipy", "skimage", "nets", "train", "cli", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
@@ -149,6 +149,11 @@ def test_import_pulls_in_nothing_optional():
     assert loaded.isdisjoint(OPTIONAL)
 
 
+def test_networks_pull_in_nothing_optional():
+    code = "from fastdeblur import nets; nets.available(); nets.from_torch"
+    assert loaded_after(code).isdisjoint(OPTIONAL)
+
+
 @pytest.mark.parametrize("backend", ["native", "numpy"])
 def test_computing_pulls_in_nothing_optional(backend):
     from conftest import need
@@ -174,10 +179,12 @@ CPP_LAYERS = {  # directory: what it may include
     "ndimage": {"ndimage", "cpu", "core"},
     "signal": {"signal", "cpu", "core"},
     "restoration": {"restoration", "methods", "cpu", "core"},
+    "nn": {"nn", "cpu", "core"},
     "bindings": {
         "bindings",
         "blind",
         "ndimage",
+        "nn",
         "signal",
         "restoration",
         "methods",
@@ -185,9 +192,7 @@ CPP_LAYERS = {  # directory: what it may include
         "cpu",
         "cuda",
         "core",
-        "nn",
     },
-    "nn": {"nn", "core"},
 }
 CPP_FILES = sorted(p for p in SOURCES.rglob("*") if p.suffix in (".h", ".cpp", ".cu", ".cuh"))
 needs_sources = pytest.mark.skipif(not SOURCES.is_dir(), reason="the C++ sources are not beside the tests")

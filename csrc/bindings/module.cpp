@@ -4,6 +4,7 @@
 #include "bindings/blind.h"
 #include "bindings/deconvolver.h"
 #include "bindings/ndimage.h"
+#include "bindings/nn.h"
 #include "bindings/psf.h"
 #include "bindings/restoration.h"
 #include "bindings/signal.h"
@@ -26,6 +27,7 @@ PYBIND11_MODULE(FASTDEBLUR_MODULE, m) {
   fastdeblur::bind_psf_optics(m);
   fastdeblur::bind_psf_paths(m);
   fastdeblur::bind_ndimage(m);
+  fastdeblur::bind_nn(m);
   fastdeblur::bind_restoration(m);
   fastdeblur::bind_signal(m);
 }

@@ -47,13 +47,15 @@ def _cupy(core: ModuleType) -> tuple[Any, Any]:
 def _torch(core: ModuleType) -> tuple[Any, Any]:
     import torch
 
+    cuda: Any = torch.cuda  # partly without types
+
     def allocate(size: int, device: int, stream: int) -> int:
         try:
-            return int(torch.cuda.caching_allocator_alloc(size, device, stream))
+            return int(cuda.caching_allocator_alloc(size, device, stream))
         except torch.OutOfMemoryError:
             return 0
 
     def release(pointer: int, device: int, stream: int) -> None:
-        torch.cuda.caching_allocator_delete(pointer)
+        cuda.caching_allocator_delete(pointer)
 
     return allocate, release

@@ -141,6 +141,23 @@ def _fft() -> tuple[Any, bool]:
         return np.fft, False
 
 
+def in_turn(call: Callable[[bool], None], n_threads: int) -> None:
+    """Call with whether to run the parallel kernels, which get so many threads (0: all)."""
+    if n_threads == 1 or _pool.forked:
+        call(False)
+        return
+    import numba
+
+    with _pool.turn:
+        before = numba.get_num_threads()  # this thread's setting
+        config: Any = numba.config
+        numba.set_num_threads(min(n_threads, config.NUMBA_NUM_THREADS) or before)
+        try:
+            call(True)
+        finally:
+            numba.set_num_threads(before)
+
+
 class NumbaOps(NumpyOps):
     """NumpyOps with compiled pointwise passes."""
 
@@ -194,20 +211,8 @@ class NumbaOps(NumpyOps):
         """Run the named kernel over the flattened arrays; the result has the first one's shape and dtype."""
         out = np.empty(first.shape, first.dtype)
         flat = [np.ascontiguousarray(a).ravel() if isinstance(a, np.ndarray) else a for a in (first, *others)]
-        if self.n_threads == 1 or out.size < _SERIAL_BELOW or _pool.forked:
-            getattr(_kernels(parallel=False), name)(*flat, out.ravel())
-            return out
-        import numba
-
-        kernel = getattr(_kernels(parallel=True), name)
-        with _pool.turn:
-            before = numba.get_num_threads()  # this thread's setting
-            config: Any = numba.config
-            numba.set_num_threads(min(self.n_threads, config.NUMBA_NUM_THREADS) or before)
-            try:
-                kernel(*flat, out.ravel())
-            finally:
-                numba.set_num_threads(before)
+        n_threads = 1 if out.size < _SERIAL_BELOW else self.n_threads
+        in_turn(lambda parallel: getattr(_kernels(parallel), name)(*flat, out.ravel()), n_threads)
         return out
 
 

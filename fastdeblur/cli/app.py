@@ -10,7 +10,9 @@ from fastdeblur import __version__
 from fastdeblur.cli.deblur import deblur
 from fastdeblur.cli.demo import demo
 from fastdeblur.cli.info import info
+from fastdeblur.cli.nets import nets
 from fastdeblur.cli.psf import psf
+from fastdeblur.cli.train import train
 
 app = typer.Typer(
     help="Undo blur in images: one that is found from the picture, or that a known point-spread function made.",
@@ -22,6 +24,8 @@ app = typer.Typer(
 )
 app.command()(deblur)
 app.command()(psf)
+app.command()(nets)
+app.command()(train)
 app.command()(info)
 app.command()(demo)
 

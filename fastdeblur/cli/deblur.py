@@ -6,7 +6,7 @@ import os
 import time
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 import typer
@@ -16,6 +16,7 @@ from fastdeblur._device import as_device
 from fastdeblur.cli import images, psfspec
 from fastdeblur.cli.failure import UsageError, WorkError, note, reported
 from fastdeblur.cli.images import Picture
+from fastdeblur.cli.network import Network
 from fastdeblur.cli.progress import Bar
 from fastdeblur.cli.restore import Restorer, Settings, volume_order
 from fastdeblur.cli.unknown import Finder, Search
@@ -23,6 +24,8 @@ from fastdeblur.errors import FastdeblurError, InvalidArgument
 
 # Decoded inputs are kept from the check to the work up to this many bytes, and decoded again beyond it.
 _KEEP = 512 << 20
+
+Worker: TypeAlias = Restorer | Finder | Network
 
 DEFAULT_BALANCE = 0.01
 DEFAULT_NUM_ITER = 30
@@ -101,6 +104,14 @@ def deblur(
         Quality | None,
         typer.Option(help="without --psf: best (the default), or fast, which looks at less of the picture."),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="A trained network does it: one that `fastdeblur nets` lists, or a .safetensors file. Most find out themselves "
+            "what blurred the picture; others need --psf.",
+        ),
+    ] = None,
     method: Annotated[
         Method | None,
         typer.Option("--method", "-m", help="with --psf: the algorithm (default richardson-lucy)."),
@@ -173,7 +184,7 @@ def deblur(
         bool, typer.Option("--quiet", "-q", help="No progress bar, and no line per file.")
     ] = False,
 ) -> None:
-    """Deblur image files, by a known point-spread function (`--psf`) or by what the picture itself shows.
+    """Deblur image files, by a known point-spread function (`--psf`), by what the picture shows, or by a network (`--model`).
 
     Without `--psf` a picture in which no blur is found stays as it was, and the output says what was found.
 
@@ -188,8 +199,19 @@ def deblur(
             "--background": background,
             "--tol": tol,
         }
-        worker: Restorer | Finder
-        if psf is None:
+        worker: Worker
+        if model is not None:
+            others: dict[str, Any] = {"--kind": kind, "--quality": quality, "--method": method, **given}
+            others |= {"--boundary": boundary, "--volume": volume or None, "--device": device}
+            _check_no_options(others, "has no meaning with --model")
+            worker = Network(
+                model,
+                None if psf is None else psfspec.parse(psf, 2),
+                threads=threads,
+                backend=backend.value,
+                gamma=_gamma(gamma, linear),
+            )
+        elif psf is None:
             others = {"--method": method, "--boundary": boundary, "--volume": volume or None, **given}
             _check_no_options(
                 others, "needs --psf; without it the blur is found by --kind and undone by --quality"
@@ -323,7 +345,7 @@ def _plan_outputs(inputs: list[Path], output: str, overwrite: bool) -> list[tupl
 
 
 def _check(
-    jobs: list[tuple[Path, Path]], worker: Restorer | Finder, volume: bool, max_pixels: int
+    jobs: list[tuple[Path, Path]], worker: Worker, volume: bool, max_pixels: int
 ) -> dict[Path, Picture]:
     """Decode every input and see that it can be worked on; as many as fit in memory are kept."""
     kept: dict[Path, Picture] = {}
@@ -354,7 +376,7 @@ def _check(
 def _work(
     jobs: list[tuple[Path, Path]],
     kept: dict[Path, Picture],
-    worker: Restorer | Finder,
+    worker: Worker,
     volume: bool,
     max_pixels: int,
     overwrite: bool,
@@ -371,10 +393,12 @@ def _work(
                     raise WorkError(str(error)) from error
                 first = picture.pages[0]
                 runs = len(volume_order(picture)) if volume else len(picture.pages)
-                bar.begin(path.name, runs if isinstance(worker, Finder) else runs * first.colours)
+                bar.begin(path.name, runs * first.colours if isinstance(worker, Restorer) else runs)
                 try:
                     if isinstance(worker, Finder):
                         result = worker.pages(picture, bar.callback(searching=True), bar.page)
+                    elif isinstance(worker, Network):
+                        result = worker.pages(picture, bar.page)
                     else:
                         result = (worker.volume if volume else worker.pages)(picture, bar.callback())
                 except FastdeblurError as error:

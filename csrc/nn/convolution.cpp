@@ -1,0 +1,474 @@
+// Convolutions, plain, strided, grouped, depthwise and transposed: direct, with the sums in registers.
+#include <algorithm>
+
+#include "core/host_device.h"
+#include "nn/layer.h"
+
+namespace fastdeblur::nn {
+namespace {
+
+// Where a tap's inputs and weights are, for the first pixel of a row.
+struct Tap {
+  const float* in;
+  const float* weight;
+};
+
+// Pixels to a tile of OB blocks of channels: as many sums as registers hold beside the operands.
+template <int OB>
+constexpr int kPixels = L == 16 ? (OB == 1   ? 14
+                                   : OB == 2 ? 12
+                                   : OB == 3 ? 8
+                                             : 6)
+                                : (OB == 1   ? 12
+                                   : OB == 2 ? 6
+                                   : OB == 3 ? 4
+                                             : 3);
+constexpr int kMostPixelsOfTile = 14;
+constexpr int kMostBlocks = 4;
+// Weights of a chunk of input channels stay in the first-level cache while a row goes by.
+constexpr int64_t kChunkBytes = 16 << 10;
+
+struct Tiles {
+  const Tap* taps;
+  int count;
+  int64_t pixels;                 // of the row; up to a tile more are computed
+  int64_t step, in_block, lanes;  // input: from pixel to pixel, from block to block, numbers to a block
+  int64_t numbers;                // of each tap, block after block
+  bool first;                     // chunk: begins with the bias, else goes on from what is there
+  const float* bias;              // of this group of blocks
+  float* out;
+  int64_t out_step, out_block;
+};
+
+// sums += weights x for n numbers at x (and at x + step, ...) and their weights [number][block][lane].
+template <int OB, int P>
+FD_HD void multiply_run(V (&sums)[OB][P], const float* x, const float* w, int64_t n, int64_t step) {
+  for (int64_t i = 0; i < n; ++i, w += OB * L) {
+    if constexpr (P < OB) {  // the fewer stay in registers
+      V pixel[P];
+      for (int p = 0; p < P; ++p) pixel[p] = broadcast(x[p * step + i]);
+      for (int o = 0; o < OB; ++o) {
+        const V weight = load(w + o * L);
+        for (int p = 0; p < P; ++p) sums[o][p] += weight * pixel[p];
+      }
+    } else {
+      V weight[OB];
+      for (int o = 0; o < OB; ++o) weight[o] = load(w + o * L);
+      for (int p = 0; p < P; ++p) {
+        const V pixel = broadcast(x[p * step + i]);
+        for (int o = 0; o < OB; ++o) sums[o][p] += weight[o] * pixel;
+      }
+    }
+  }
+}
+
+template <int OB>
+void run_tiles(const Tiles& t) {
+  constexpr int P = kPixels<OB>;
+  const int64_t whole = t.numbers / t.lanes, rest = t.numbers % t.lanes;
+  for (int64_t first = 0; first < t.pixels; first += P) {
+    float* out = t.out + first * t.out_step;
+    V sums[OB][P];
+    for (int o = 0; o < OB; ++o)
+      for (int p = 0; p < P; ++p)
+        sums[o][p] = t.first ? load(t.bias + o * L) : load(out + o * t.out_block + p * t.out_step);
+    for (int i = 0; i < t.count; ++i) {
+      const float *x = t.taps[i].in + first * t.step, *w = t.taps[i].weight;
+      for (int64_t b = 0; b < whole; ++b, x += t.in_block, w += t.lanes * OB * L)
+        multiply_run<OB, P>(sums, x, w, t.lanes, t.step);
+      multiply_run<OB, P>(sums, x, w, rest, t.step);
+    }
+    for (int o = 0; o < OB; ++o)
+      for (int p = 0; p < P; ++p) store(out + o * t.out_block + p * t.out_step, sums[o][p]);
+  }
+}
+
+class Convolution final : public Layer {
+ public:
+  Convolution(const Tensor& weight, const Tensor* bias, std::array<int64_t, 2> stride,
+              std::array<int64_t, 4> padding, bool reflect, int64_t groups, bool transposed)
+      : stride_(stride), padding_(padding), reflect_(reflect), transposed_(transposed) {
+    kernel_ = {weight.shape[2], weight.shape[3]};
+    for (const int64_t k : kernel_) require(k <= kMostKernel, "weight: expected a smaller kernel");
+    require(kernel_[0] * kernel_[1] <= kMostKernel, "weight: expected a smaller kernel");
+    const int64_t a = weight.shape[0], b = weight.shape[1];
+    require(b <= kMostChannels / groups, "weight: too many channels");
+    inputs_ = transposed ? a : b * groups;
+    outputs_ = transposed ? b * groups : a;
+    require(inputs_ <= kMostChannels && outputs_ <= kMostChannels, "weight: too many channels");
+    require(inputs_ % groups == 0 && outputs_ % groups == 0, "groups: expected a divisor of the channels");
+    if (bias) require(bias->shape[0] == outputs_, "bias: expected a value for each channel");
+    groups_ = groups;
+    weights_ = weight.values;
+    bias_.assign(static_cast<std::size_t>(ceil_div(outputs_, L) * L), 0.0f);
+    if (bias) std::copy(bias->values.begin(), bias->values.end(), bias_.begin());
+    depthwise_ = !transposed && groups == inputs_ && inputs_ == outputs_ && inputs_ > 1;
+    dot_ = !transposed && groups == 1 && inputs_ % L == 0 && outputs_ <= std::max(1, L / 2);
+    pack();
+  }
+
+  Shape shape(const std::vector<Shape>& in) const override {
+    require(in[0].c == inputs_, "weight: expected one for the channels that there are");
+    const int64_t h = length(0, in[0].h), w = length(1, in[0].w);
+    if (added_) require(in[1] == Shape{outputs_, h, w}, "add: expected values of the same shape");
+    return {outputs_, h, w};
+  }
+
+  Range reads(int i, int axis, Range out, int64_t) const override {
+    if (i == 1) return out;
+    const std::size_t a = static_cast<std::size_t>(axis);
+    const int64_t k = kernel_[a], s = stride_[a], before = padding_[2 * a];
+    if (transposed_) return {ceil_div(out.lo + before - (k - 1), s), floor_div(out.hi - 1 + before, s) + 1};
+    return {out.lo * s - before, (out.hi - 1) * s - before + k};
+  }
+  bool reflects() const override { return reflect_; }
+  double cost(const std::vector<Shape>&) const override {
+    const double taps = static_cast<double>(kernel_[0] * kernel_[1]);
+    const double phases = transposed_ ? static_cast<double>(stride_[0] * stride_[1]) : 1.0;
+    const double lanes =
+        dot_ ? static_cast<double>(outputs_) : static_cast<double>(ceil_div(outputs_, L) * L);
+    return taps / phases * lanes * (depthwise_ ? 1.5 : static_cast<double>(inputs_)) + 2 * lanes;
+  }
+
+  bool fuse(const Activation& activation) override {
+    if (activation_.kind != Activation::none || added_) return false;
+    activation_ = activation;
+    return true;
+  }
+  bool fuse_add() override {
+    if (added_) return false;
+    added_ = true;
+    return true;
+  }
+  int64_t spills() const override { return kMostPixelsOfTile * (transposed_ ? stride_[1] : 1); }
+  int64_t stride() const { return stride_[1]; }
+  bool takes_compact() const { return !transposed_ && groups_ == 1 && inputs_ < L; }
+
+  void row(Call& call, int64_t y) const override {
+    rows_.clear();
+    const int64_t h = call.shapes[0].h;
+    for (int64_t k = 0; k < kernel_[0]; ++k) {
+      int64_t from = y * stride_[0] - padding_[0] + k;
+      if (transposed_) {
+        from = y + padding_[0] - k;
+        if (from < 0 || from % stride_[0] != 0) continue;
+        from /= stride_[0];
+      }
+      if (reflect_) from = from < 0 ? -from : from >= h ? 2 * (h - 1) - from : from;
+      if (from >= 0 && from < h) rows_.push_back({from, k});
+    }
+    if (depthwise_) {
+      depthwise_row(call, y);
+    } else if (transposed_) {
+      for (int64_t phase = 0; phase < stride_[1]; ++phase) transposed_row(call, y, phase);
+    } else {
+      taps_.clear();
+      // In a narrow block a row of taps is one run of numbers.
+      const int64_t run = call.in[0].lanes < L ? kernel_[1] : 1;
+      for (const auto& [from, k] : rows_)
+        for (int64_t j = 0; j < kernel_[1]; j += run)
+          taps_.push_back(
+              {call.in[0].at(from, call.columns.lo * stride_[1] - padding_[2] + j), k * kernel_[1] + j});
+      if (dot_)
+        dot_row(call, y);
+      else
+        dense(call, call.out.at(y, call.columns.lo), call.columns.size(), stride_[1], 1);
+    }
+    finish_row(call, y);
+  }
+
+ private:
+  struct RowOf {
+    int64_t from, k;
+  };
+  struct Place {
+    const float* in;
+    int64_t tap;
+  };
+
+  int64_t length(std::size_t axis, int64_t n) const {
+    const int64_t k = kernel_[axis], s = stride_[axis], before = padding_[2 * axis],
+                  after = padding_[2 * axis + 1];
+    if (transposed_) {
+      require(n <= kMostPixels / s, "its result is too large");
+      const int64_t size = (n - 1) * s + k - before - after;
+      require(size >= 1 && size <= kMostPixels, "padding: cuts all off");
+      return size;
+    }
+    require(!reflect_ || std::max(before, after) < n, "padding: reflects more pixels than there are");
+    require(n + before + after >= k, "weight: a kernel larger than the frame");
+    return (n + before + after - k) / s + 1;
+  }
+
+  // Groups of blocks of outputs, each with the taps' weights chunk by chunk of inputs:
+  // [group][chunk][tap][input][block of the group][lane].
+  void pack() {
+    const int64_t taps = kernel_[0] * kernel_[1], blocks = ceil_div(outputs_, L);
+    if (depthwise_) {
+      packed_.assign(static_cast<std::size_t>(blocks * taps * L), 0.0f);
+      for (int64_t c = 0; c < outputs_; ++c)
+        for (int64_t t = 0; t < taps; ++t)
+          packed_[static_cast<std::size_t>((c / L * taps + t) * L + c % L)] =
+              weights_[static_cast<std::size_t>(c * taps + t)];
+      return;
+    }
+    if (dot_) {  // [output][tap][input]
+      packed_.resize(weights_.size());
+      for (int64_t o = 0; o < outputs_; ++o)
+        for (int64_t t = 0; t < taps; ++t)
+          for (int64_t k = 0; k < inputs_; ++k)
+            packed_[static_cast<std::size_t>((o * taps + t) * inputs_ + k)] = weight(o, k, t);
+      return;
+    }
+    // A group of outputs that fills whole blocks reads its own inputs only; other groups are one dense kernel
+    // with zeros.
+    const int64_t in_each = inputs_ / groups_, out_each = outputs_ / groups_;
+    split_ = groups_ > 1 && in_each % L == 0 && out_each % L == 0;
+    const int64_t parts = split_ ? groups_ : 1, part_blocks = blocks / parts, part_inputs = inputs_ / parts;
+    require(
+        static_cast<double>(taps) * static_cast<double>(part_inputs) * static_cast<double>(blocks * L) < 1e9,
+        "weight: too large");
+    for (int64_t part = 0; part < parts; ++part)
+      for (int64_t b = 0; b < part_blocks;) {
+        const int64_t left = part_blocks - b;
+        // 5 blocks are 3 and 2 rather than 4 and 1.
+        const int64_t size = left <= kMostBlocks      ? left
+                             : left < 2 * kMostBlocks ? ceil_div(left, 2)
+                                                      : kMostBlocks;
+        groups_of_blocks_.push_back(
+            {part * part_blocks + b, size, part * part_inputs, static_cast<int64_t>(packed_.size())});
+        int64_t chunk = std::max<int64_t>(L, kChunkBytes / (taps * size * L * 4) / L * L);
+        chunk = std::min(chunk, part_inputs);
+        groups_of_blocks_.back().chunk = chunk;
+        for (int64_t c0 = 0; c0 < part_inputs; c0 += chunk)
+          for (int64_t t = 0; t < taps; ++t)
+            for (int64_t c = c0; c < std::min(c0 + chunk, part_inputs); ++c)
+              for (int64_t lane = 0; lane < size * L; ++lane)
+                packed_.push_back(weight((part * part_blocks + b) * L + lane, part * part_inputs + c, t));
+        b += size;
+      }
+  }
+
+  float weight(int64_t o, int64_t c, int64_t tap) const {
+    if (o >= outputs_) return 0;
+    const int64_t in_each = inputs_ / groups_, out_each = outputs_ / groups_, taps = kernel_[0] * kernel_[1];
+    if (o / out_each != c / in_each) return 0;
+    const int64_t at =
+        transposed_ ? (c * out_each + o % out_each) * taps + tap : (o * in_each + c % in_each) * taps + tap;
+    return weights_[static_cast<std::size_t>(at)];
+  }
+
+  // The taps of taps_ on `pixels` pixels; input pixels lie `stride` apart, output pixels `apart`.
+  void dense(Call& call, float* out, int64_t pixels, int64_t stride, int64_t apart) const {
+    if (pixels <= 0) return;
+    const Rows& in = call.in[0];
+    Tiles t{};
+    tap_list_.resize(taps_.size());
+    t.taps = tap_list_.data();
+    t.count = static_cast<int>(taps_.size());
+    t.pixels = pixels;
+    t.step = stride * in.lanes;
+    t.in_block = in.block;
+    t.lanes = in.lanes;
+    t.out_step = apart * L;
+    t.out_block = call.out.block;
+    const bool narrow = in.lanes < L;
+    if (narrow) t.lanes = kernel_[1] * in.lanes;
+    const int64_t taps = kernel_[0] * kernel_[1], part_inputs = split_ ? inputs_ / groups_ : inputs_;
+    for (const GroupOfBlocks& g : groups_of_blocks_) {
+      t.bias = bias_.data() + g.first * L;
+      t.out = out + g.first * call.out.block;
+      const float* weights = packed_.data() + g.weights;
+      const int64_t shift = g.input / in.lanes * in.block;
+      for (int64_t c0 = 0; c0 < part_inputs; c0 += g.chunk) {
+        const int64_t count = std::min(g.chunk, part_inputs - c0), size = count * g.size * L;
+        for (std::size_t i = 0; i < taps_.size(); ++i)
+          tap_list_[i] = {taps_[i].in + shift + c0 / L * in.block, weights + taps_[i].tap * size};
+        weights += taps * size;
+        t.numbers = narrow ? t.lanes : count;
+        t.first = c0 == 0;
+        switch (g.size) {
+          case 1:
+            run_tiles<1>(t);
+            break;
+          case 2:
+            run_tiles<2>(t);
+            break;
+          case 3:
+            run_tiles<3>(t);
+            break;
+          default:
+            run_tiles<4>(t);
+        }
+      }
+    }
+  }
+
+  void transposed_row(Call& call, int64_t y, int64_t phase) const {
+    const int64_t s = stride_[1], lo = call.columns.lo, hi = call.columns.hi;
+    const int64_t first = lo + ((phase - lo) % s + s) % s;
+    if (first >= hi) return;
+    taps_.clear();
+    for (const auto& [from, k] : rows_)
+      for (int64_t j = 0; j < kernel_[1]; ++j) {
+        const int64_t x = first + padding_[2] - j;
+        if (((x % s) + s) % s == 0)
+          taps_.push_back({call.in[0].at(from, floor_div(x, s)), k * kernel_[1] + j});
+      }
+    dense(call, call.out.at(y, first), ceil_div(hi - first, s), 1, s);
+  }
+
+  void depthwise_row(Call& call, int64_t y) const {
+    const Rows& in = call.in[0];
+    const int64_t taps = kernel_[0] * kernel_[1], step = stride_[1] * L;
+    for (int64_t b = 0; b < call.out.blocks; ++b) {
+      const float* weights = packed_.data() + b * taps * L;
+      taps_.clear();
+      for (const auto& [from, k] : rows_)
+        for (int64_t j = 0; j < kernel_[1]; ++j)
+          taps_.push_back(
+              {in.at(from, call.columns.lo * stride_[1] - padding_[2] + j, b), k * kernel_[1] + j});
+      float* out = call.out.at(y, call.columns.lo, b);
+      const V bias = load(bias_.data() + b * L);
+      constexpr int P = 8;
+      for (int64_t x = 0; x < call.columns.size(); x += P) {
+        V sums[P];
+        for (V& sum : sums) sum = bias;
+        for (const Place& tap : taps_) {
+          const V w = load(weights + tap.tap * L);
+          for (int p = 0; p < P; ++p) sums[p] += w * load(tap.in + (x + p) * step);
+        }
+        for (int p = 0; p < P; ++p) store(out + (x + p) * L, sums[p]);
+      }
+    }
+  }
+
+  // Few outputs: the lanes of a register are input channels, added up at the end.
+  void dot_row(Call& call, int64_t y) const {
+    switch (outputs_) {
+      case 1:
+        return dot_run<1, 8>(call, y, 0);
+      case 2:
+        return dot_run<2, 4>(call, y, 0);
+      case 3:
+        return dot_run<3, 4>(call, y, 0);
+      default:
+        for (int64_t o = 0; o < outputs_; o += 2) {
+          if (o + 1 < outputs_)
+            dot_run<2, 4>(call, y, o);
+          else
+            dot_run<1, 8>(call, y, o);
+        }
+    }
+  }
+
+  template <int O, int P>
+  void dot_run(Call& call, int64_t y, int64_t first) const {
+    constexpr int kSums = (O * P + L - 1) / L * L;  // whole transposes
+    const Rows& in = call.in[0];
+    const int64_t taps = kernel_[0] * kernel_[1], blocks = inputs_ / L, step = stride_[1] * L,
+                  n = call.columns.size();
+    float* out = call.out.at(y, call.columns.lo) + first;
+    alignas(64) float parts[kSums * L] = {}, totals[kSums];
+    for (int64_t x = 0; x < n; x += P) {
+      V sums[O][P];
+      for (int o = 0; o < O; ++o)
+        for (int p = 0; p < P; ++p) sums[o][p] = broadcast(0.0f);
+      for (const Place& tap : taps_)
+        for (int64_t b = 0; b < blocks; ++b) {
+          const float* pixels = tap.in + b * in.block + x * step;
+          V weight[O];
+          for (int o = 0; o < O; ++o)
+            weight[o] = load(packed_.data() + (((first + o) * taps + tap.tap) * blocks + b) * L);
+          for (int p = 0; p < P; ++p) {
+            const V value = load(pixels + p * step);
+            for (int o = 0; o < O; ++o) sums[o][p] += weight[o] * value;
+          }
+        }
+      for (int o = 0; o < O; ++o)
+        for (int p = 0; p < P; ++p) store(parts + (o * P + p) * L, sums[o][p]);
+      for (int k = 0; k < kSums; k += L) row_totals(parts + k * L, totals + k);
+      const int count = static_cast<int>(std::min<int64_t>(P, n - x));
+      for (int o = 0; o < O; ++o)
+        for (int p = 0; p < count; ++p)
+          out[(x + p) * L + o] = totals[o * P + p] + bias_[static_cast<std::size_t>(first + o)];
+    }
+  }
+
+  void finish_row(Call& call, int64_t y) const {
+    if (activation_.kind == Activation::none && !added_) return;
+    const int64_t n = call.columns.size() * L;
+    for (int64_t b = 0; b < call.out.blocks; ++b) {
+      float* out = call.out.at(y, call.columns.lo, b);
+      activation_.apply(out, n);
+      if (!added_) continue;
+      const float* add = call.in[1].at(y, call.columns.lo, b);
+      for (int64_t i = 0; i < n; ++i) out[i] += add[i];
+    }
+  }
+
+  struct GroupOfBlocks {
+    int64_t first, size, input, weights;
+    int64_t chunk = 0;
+  };
+
+  std::array<int64_t, 2> kernel_{}, stride_;
+  std::array<int64_t, 4> padding_;
+  bool reflect_, transposed_, depthwise_ = false, split_ = false, dot_ = false, added_ = false;
+  int64_t inputs_ = 0, outputs_ = 0, groups_ = 1;
+  Activation activation_;
+  std::vector<float> weights_, bias_, packed_;
+  std::vector<GroupOfBlocks> groups_of_blocks_;
+  // A row's, kept for their memory: one of each for a thread.
+  static thread_local std::vector<RowOf> rows_;
+  static thread_local std::vector<Place> taps_;
+  static thread_local std::vector<Tap> tap_list_;
+};
+
+thread_local std::vector<Convolution::RowOf> Convolution::rows_;
+thread_local std::vector<Convolution::Place> Convolution::taps_;
+thread_local std::vector<Tap> Convolution::tap_list_;
+
+std::array<int64_t, 4> margins(const NodeSpec& node) {
+  std::array<int64_t, 4> result{};
+  const auto given = list(node, "padding", 4);
+  for (std::size_t i = 0; i < 4; ++i) result[i] = whole(given[i], "padding", 0, kMostKernel);
+  return result;
+}
+
+}  // namespace
+
+std::unique_ptr<Layer> make_convolution(const NodeSpec& node, bool transposed) {
+  const Tensor* weight = tensor(node, "weight", 4);
+  const Tensor* bias = tensor(node, "bias", 1, true);
+  const auto steps = list(node, "stride", 2);
+  const std::array<int64_t, 2> stride{whole(steps[0], "stride", 1, kMostKernel),
+                                      whole(steps[1], "stride", 1, kMostKernel)};
+  const int64_t groups = whole(number(node, "groups"), "groups", 1, kMostChannels);
+  bool reflect = false;
+  if (!transposed) {
+    const std::string mode = text(node, "padding_mode");
+    require(mode == "zeros" || mode == "reflect", "padding_mode: expected 'zeros' or 'reflect'");
+    reflect = mode == "reflect";
+  }
+  return std::make_unique<Convolution>(*weight, bias, stride, margins(node), reflect, groups, transposed);
+}
+
+std::unique_ptr<Layer> make_linear(const NodeSpec& node) {
+  Tensor weight = *tensor(node, "weight", 2);
+  weight.shape.insert(weight.shape.end(), {1, 1});
+  return std::make_unique<Convolution>(weight, tensor(node, "bias", 1, true), std::array<int64_t, 2>{1, 1},
+                                       std::array<int64_t, 4>{}, false, 1, false);
+}
+
+bool takes_compact(const Layer& layer) {
+  const auto* convolution = dynamic_cast<const Convolution*>(&layer);
+  return convolution && convolution->takes_compact();
+}
+
+int64_t stride_of(const Layer& layer) {
+  const auto* convolution = dynamic_cast<const Convolution*>(&layer);
+  return convolution ? convolution->stride() : 1;
+}
+
+}  // namespace fastdeblur::nn

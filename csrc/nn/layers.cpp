@@ -1,0 +1,711 @@
+// All layers but the convolutions, and the table of them.
+#include <algorithm>
+#include <functional>
+
+#include "nn/layer.h"
+
+namespace fastdeblur::nn {
+namespace {
+
+// --- one number at a time, or one number and its channel's ---
+
+class Pointwise final : public Layer {
+ public:
+  explicit Pointwise(const Activation& activation) : activation_(activation) {}
+  Shape shape(const std::vector<Shape>& in) const override { return in[0]; }
+  const Activation& activation() const { return activation_; }
+  void row(Call& call, int64_t y) const override {
+    const int64_t n = call.columns.size() * L;
+    for (int64_t b = 0; b < call.out.blocks; ++b) {
+      float* out = call.out.at(y, call.columns.lo, b);
+      std::copy_n(call.in[0].at(y, call.columns.lo, b), n, out);
+      activation_.apply(out, n);
+    }
+  }
+
+ private:
+  Activation activation_;
+};
+
+// x * scale + shift by channel, with a third number for what is below 0.
+class PerChannel final : public Layer {
+ public:
+  enum Kind { bias, scale, prelu };
+  PerChannel(Kind kind, std::vector<float> numbers, std::string name)
+      : kind_(kind),
+        numbers_(std::move(numbers)),
+        name_(std::move(name)),
+        count_(static_cast<int64_t>(numbers_.size())) {
+    if (kind_ == prelu && count_ == 1) return;
+    numbers_.resize(static_cast<std::size_t>(ceil_div(count_, L) * L));
+  }
+  Shape shape(const std::vector<Shape>& in) const override {
+    require(count_ == in[0].c, name_ + ": expected a value for each channel");
+    return in[0];
+  }
+  void row(Call& call, int64_t y) const override {
+    const int64_t n = call.columns.size();
+    for (int64_t b = 0; b < call.out.blocks; ++b) {
+      const float* in = call.in[0].at(y, call.columns.lo, b);
+      float* out = call.out.at(y, call.columns.lo, b);
+      const V v = load(numbers_.data() + b * L);
+      for (int64_t x = 0; x < n; ++x) {
+        const V value = load(in + x * L);
+        if (kind_ == bias) store(out + x * L, value + v);
+        if (kind_ == scale) store(out + x * L, value * v);
+        if (kind_ == prelu)
+          for (int j = 0; j < L; ++j) out[x * L + j] = value[j] < 0.0f ? value[j] * v[j] : value[j];
+      }
+    }
+  }
+
+ private:
+  Kind kind_;
+  std::vector<float> numbers_;
+  std::string name_;
+  int64_t count_;
+};
+
+class SimpleGate final : public Layer {
+ public:
+  Shape shape(const std::vector<Shape>& in) const override {
+    require(in[0].c % 2 == 0, "expected an even number of channels");
+    return {in[0].c / 2, in[0].h, in[0].w};
+  }
+  void row(Call& call, int64_t y) const override {
+    const int64_t half = call.shape.c, n = call.columns.size(), lo = call.columns.lo;
+    const Rows& in = call.in[0];
+    for (int64_t b = 0; b < call.out.blocks; ++b) {
+      float* out = call.out.at(y, lo, b);
+      const float* first = in.at(y, lo, b);
+      if (half % L == 0) {
+        const float* second = in.at(y, lo, b + half / L);
+        for (int64_t i = 0; i < n * L; ++i) out[i] = first[i] * second[i];
+        continue;
+      }
+      for (int64_t c = b * L; c < std::min(half, (b + 1) * L); ++c) {
+        const float* second = in.at(y, lo, (c + half) / L) + (c + half) % L;
+        const int64_t j = c % L;
+        for (int64_t x = 0; x < n; ++x) out[x * L + j] = first[x * L + j] * second[x * L];
+      }
+    }
+  }
+};
+
+class Combine final : public Layer {
+ public:
+  explicit Combine(bool multiply) : multiply_(multiply) {}
+  Shape shape(const std::vector<Shape>& in) const override {
+    const Shape &x = in[0], &y = in[1];
+    require((y.c == x.c || y.c == 1) && ((y.h == x.h && y.w == x.w) || (y.h == 1 && y.w == 1)),
+            "expected a second value of the first's shape, or one that stands for its channels or pixels");
+    return x;
+  }
+  // A second value of one pixel is read whole.
+  Range reads(int i, int, Range out, int64_t n) const override {
+    return i == 1 && n == 1 ? Range{0, 1} : out;
+  }
+  void row(Call& call, int64_t y) const override {
+    const Shape &a = call.shapes[0], &b = call.shapes[1];
+    const int64_t n = call.columns.size(), lo = call.columns.lo;
+    const bool tall = b.h == a.h, wide = b.w == a.w;
+    for (int64_t k = 0; k < call.out.blocks; ++k) {
+      const float* p = call.in[0].at(y, lo, k);
+      float* out = call.out.at(y, lo, k);
+      const float* q = call.in[1].at(tall ? y : 0, wide ? lo : 0, b.c == a.c ? k : 0);
+      if (b.c == a.c && wide) {
+        if (multiply_) {
+          for (int64_t i = 0; i < n * L; ++i) out[i] = p[i] * q[i];
+        } else {
+          for (int64_t i = 0; i < n * L; ++i) out[i] = p[i] + q[i];
+        }
+        continue;
+      }
+      const V all = b.c == a.c ? load(q) : broadcast(q[0]);
+      for (int64_t x = 0; x < n; ++x) {
+        const V other = wide ? broadcast(q[x * L]) : all, value = load(p + x * L);
+        store(out + x * L, multiply_ ? value * other : value + other);
+      }
+    }
+  }
+
+ private:
+  bool multiply_;
+};
+
+// --- channels put elsewhere ---
+
+// A channel's numbers of a row.
+struct Channel {
+  float* at;
+  explicit Channel(const Rows& rows, int64_t y, int64_t x, int64_t c) : at(rows.at(y, x, c / L) + c % L) {}
+};
+
+class Concat final : public Layer {
+ public:
+  Shape shape(const std::vector<Shape>& in) const override {
+    Shape sum = in[0];
+    sum.c = 0;
+    for (const Shape& s : in) {
+      require(s.h == in[0].h && s.w == in[0].w, "expected values of the same height and width");
+      sum.c += s.c;
+    }
+    require(sum.c <= kMostChannels, "too many channels");
+    return sum;
+  }
+  void row(Call& call, int64_t y) const override {
+    const int64_t n = call.columns.size(), lo = call.columns.lo;
+    int64_t first = 0;
+    for (std::size_t i = 0; i < call.in.size(); first += call.shapes[i].c, ++i) {
+      if (first % L == 0) {  // the last block's idle lanes are overwritten by what comes next
+        for (int64_t b = 0; b < call.in[i].blocks; ++b)
+          std::copy_n(call.in[i].at(y, lo, b), n * L, call.out.at(y, lo, first / L + b));
+        continue;
+      }
+      for (int64_t c = 0; c < call.shapes[i].c; ++c) {
+        const float* from = Channel(call.in[i], y, lo, c).at;
+        float* to = Channel(call.out, y, lo, first + c).at;
+        for (int64_t x = 0; x < n; ++x) to[x * L] = from[x * L];
+      }
+    }
+  }
+};
+
+class PixelShuffle final : public Layer {
+ public:
+  explicit PixelShuffle(int64_t factor) : f_(factor) {}
+  Shape shape(const std::vector<Shape>& in) const override {
+    require(in[0].c % (f_ * f_) == 0, "factor: expected the channels to be a multiple of its square");
+    require(std::max(in[0].h, in[0].w) <= kMostPixels / f_, "factor: its result is too large");
+    return {in[0].c / (f_ * f_), in[0].h * f_, in[0].w * f_};
+  }
+  Range reads(int, int, Range out, int64_t) const override {
+    return {floor_div(out.lo, f_), floor_div(out.hi - 1, f_) + 1};
+  }
+  void row(Call& call, int64_t y) const override {
+    const int64_t lo = call.columns.lo, hi = call.columns.hi, i = y % f_;
+    for (int64_t c = 0; c < call.shape.c; ++c)
+      for (int64_t j = 0; j < f_; ++j) {
+        const int64_t x0 = lo + ((j - lo) % f_ + f_) % f_;
+        if (x0 >= hi) continue;
+        const float* from = Channel(call.in[0], y / f_, x0 / f_, (c * f_ + i) * f_ + j).at;
+        float* to = Channel(call.out, y, x0, c).at;
+        const int64_t n = ceil_div(hi - x0, f_);
+        for (int64_t x = 0; x < n; ++x) to[x * f_ * L] = from[x * L];
+      }
+  }
+
+ private:
+  int64_t f_;
+};
+
+class PixelUnshuffle final : public Layer {
+ public:
+  explicit PixelUnshuffle(int64_t factor) : f_(factor) {}
+  Shape shape(const std::vector<Shape>& in) const override {
+    require(in[0].h % f_ == 0 && in[0].w % f_ == 0,
+            "expected a height and width that are multiples of the factor");
+    require(in[0].c <= kMostChannels / (f_ * f_), "factor: too many channels");
+    return {in[0].c * f_ * f_, in[0].h / f_, in[0].w / f_};
+  }
+  Range reads(int, int, Range out, int64_t) const override { return {out.lo * f_, out.hi * f_}; }
+  void row(Call& call, int64_t y) const override {
+    const int64_t lo = call.columns.lo, n = call.columns.size();
+    for (int64_t c = 0; c < call.shape.c; ++c) {
+      const int64_t j = c % f_, i = c / f_ % f_;
+      const float* from = Channel(call.in[0], y * f_ + i, lo * f_ + j, c / (f_ * f_)).at;
+      float* to = Channel(call.out, y, lo, c).at;
+      for (int64_t x = 0; x < n; ++x) to[x * L] = from[x * f_ * L];
+    }
+  }
+
+ private:
+  int64_t f_;
+};
+
+class Resize final : public Layer {
+ public:
+  Resize(std::array<double, 2> factor, bool bilinear) : bilinear_(bilinear) {
+    for (std::size_t a = 0; a < 2; ++a) {
+      const double f = factor[a];
+      require(std::isfinite(f) && f > 0 && f <= 4096 && f >= 1.0 / 4096,
+              "factor: expected whole numbers or 1 over one");
+      up_[a] = f >= 1 ? static_cast<int64_t>(f) : 1;
+      down_[a] = f >= 1 ? 1 : std::llround(1 / f);
+      require(std::abs(f - static_cast<double>(up_[a]) / static_cast<double>(down_[a])) < 1e-6,
+              "factor: expected whole numbers or 1 over one");
+    }
+  }
+  Shape shape(const std::vector<Shape>& in) const override {
+    require(in[0].h <= kMostPixels / up_[0] && in[0].w <= kMostPixels / up_[1],
+            "factor: its result is too large");
+    const Shape result{in[0].c, in[0].h * up_[0] / down_[0], in[0].w * up_[1] / down_[1]};
+    require(result.h >= 1 && result.w >= 1, "too few pixels for its factor");
+    return result;
+  }
+  Range reads(int, int axis, Range out, int64_t n) const override {
+    const auto a = static_cast<std::size_t>(axis);
+    return {place(a, out.lo, n).first, place(a, out.hi - 1, n).second + 1};
+  }
+  void row(Call& call, int64_t y) const override {
+    const Shape& from = call.shapes[0];
+    const Place rows = place(0, y, from.h);
+    for (int64_t b = 0; b < call.out.blocks; ++b) {
+      const float *low = call.in[0].at(rows.first, 0, b), *high = call.in[0].at(rows.second, 0, b);
+      const V down = broadcast(rows.share);
+      float* out = call.out.at(y, call.columns.lo, b);
+      for (int64_t x = call.columns.lo; x < call.columns.hi; ++x, out += L) {
+        const Place at = place(1, x, from.w);
+        // Rows before columns, as the reference does.
+        const V left = between(load(low + at.first * L), load(high + at.first * L), down);
+        if (!bilinear_ || at.share == 0.0f) {
+          store(out, left);
+          continue;
+        }
+        store(out, between(left, between(load(low + at.second * L), load(high + at.second * L), down),
+                           broadcast(at.share)));
+      }
+    }
+  }
+
+ private:
+  struct Place {
+    int64_t first, second;
+    float share;
+  };
+  static V between(V a, V b, V share) { return a + share * (b - a); }
+  Place place(std::size_t axis, int64_t i, int64_t n) const {
+    const int64_t up = up_[axis], down = down_[axis];
+    if (!bilinear_ || up == down) {
+      const int64_t at = i * down / up;
+      return {at, at, 0.0f};
+    }
+    const double where =
+        std::clamp((static_cast<double>(i) + 0.5) * static_cast<double>(down) / static_cast<double>(up) - 0.5,
+                   0.0, static_cast<double>(n - 1));
+    const auto first = static_cast<int64_t>(where);
+    return {first, std::min(first + 1, n - 1), static_cast<float>(where - static_cast<double>(first))};
+  }
+
+  std::array<int64_t, 2> up_{}, down_{};
+  bool bilinear_;
+};
+
+// --- norms and pooling ---
+
+class LayerNorm final : public Layer {
+ public:
+  LayerNorm(float eps, std::vector<float> weight, std::vector<float> bias)
+      : eps_(eps), weight_(std::move(weight)), bias_(std::move(bias)) {}
+  Shape shape(const std::vector<Shape>& in) const override {
+    per_channel(weight_, in[0].c, "weight");
+    per_channel(bias_, in[0].c, "bias");
+    return in[0];
+  }
+  double cost(const std::vector<Shape>& in) const override { return 4 * static_cast<double>(in[0].c); }
+  // L pixels at a time: their sums over channels are had by one transpose.
+  void row(Call& call, int64_t y) const override {
+    const int64_t c = call.shape.c, blocks = call.out.blocks, n = call.columns.size(), lo = call.columns.lo;
+    const float count = static_cast<float>(c);
+    alignas(64) float mask[L], weight[L], bias[L];
+    for (int j = 0; j < L; ++j) mask[j] = (c - 1) % L >= j ? 1.0f : 0.0f;
+    const V last = load(mask);
+    const Rows& from = call.in[0];
+    const float* const source = from.at(y, lo);
+    float* const target = call.out.at(y, lo);
+    for (int64_t x = 0; x < n; x += L) {
+      const int width = static_cast<int>(std::min<int64_t>(L, n - x));
+      alignas(64) float mean[L], factor[L], partial[L * L] = {};
+      for (int p = 0; p < width; ++p) {
+        V sum = broadcast(0.0f);
+        for (int64_t b = 0; b < blocks; ++b) {
+          const V value = load(source + b * from.block + (x + p) * L);
+          sum += b + 1 == blocks ? value * last : value;
+        }
+        store(partial + p * L, sum);
+      }
+      row_totals(partial, mean);
+      for (int p = 0; p < L; ++p) mean[p] /= count;
+      for (int p = 0; p < width; ++p) {
+        V sum = broadcast(0.0f);
+        const V centre = broadcast(mean[p]);
+        for (int64_t b = 0; b < blocks; ++b) {
+          V away = load(source + b * from.block + (x + p) * L) - centre;
+          if (b + 1 == blocks) away = away * last;
+          sum += away * away;
+        }
+        store(partial + p * L, sum);
+      }
+      row_totals(partial, factor);
+      for (int p = 0; p < L; ++p) factor[p] = 1.0f / std::sqrt(factor[p] / count + eps_);
+      for (int64_t b = 0; b < blocks; ++b) {
+        fill(weight_, b, 1.0f, weight);
+        fill(bias_, b, 0.0f, bias);
+        const V w = load(weight), plus = load(bias);
+        const float* in = source + b * from.block + x * L;
+        float* out = target + b * call.out.block + x * L;
+        for (int p = 0; p < width; ++p)
+          store(out + p * L, (load(in + p * L) - broadcast(mean[p])) * broadcast(factor[p]) * w + plus);
+      }
+    }
+  }
+
+ private:
+  static void fill(const std::vector<float>& values, int64_t block, float missing, float* out) {
+    for (int j = 0; j < L; ++j) {
+      const auto c = static_cast<std::size_t>(block * L + j);
+      out[j] = c < values.size() ? values[c] : missing;
+    }
+  }
+
+  float eps_;
+  std::vector<float> weight_, bias_;
+};
+
+std::vector<float> blocks_of(int64_t c) {
+  return std::vector<float>(static_cast<std::size_t>(ceil_div(c, L) * L));
+}
+
+class InstanceNorm final : public Layer {
+ public:
+  InstanceNorm(double eps, std::vector<float> weight, std::vector<float> bias)
+      : eps_(eps), weight_(std::move(weight)), bias_(std::move(bias)) {}
+  Shape shape(const std::vector<Shape>& in) const override {
+    per_channel(weight_, in[0].c, "weight");
+    per_channel(bias_, in[0].c, "bias");
+    return in[0];
+  }
+  bool needs_sums() const override { return true; }
+  // [mean | factor | shift], in whole blocks.
+  std::vector<float> finish(const std::vector<double>& sums, const std::vector<double>& squares,
+                            double pixels) const override {
+    const auto c = static_cast<int64_t>(sums.size()), padded = ceil_div(c, L) * L;
+    std::vector<float> state(static_cast<std::size_t>(3 * padded));
+    for (int64_t k = 0; k < c; ++k) {
+      const auto i = static_cast<std::size_t>(k);
+      const double mean = sums[i] / pixels, variance = std::max(0.0, squares[i] / pixels - mean * mean);
+      state[i] = static_cast<float>(mean);
+      state[i + static_cast<std::size_t>(padded)] = static_cast<float>(
+          (weight_.empty() ? 1.0 : static_cast<double>(weight_[i])) / std::sqrt(variance + eps_));
+      state[i + static_cast<std::size_t>(2 * padded)] = bias_.empty() ? 0.0f : bias_[i];
+    }
+    return state;
+  }
+  void row(Call& call, int64_t y) const override {
+    const int64_t n = call.columns.size(), padded = call.out.blocks * L;
+    for (int64_t b = 0; b < call.out.blocks; ++b) {
+      const float* in = call.in[0].at(y, call.columns.lo, b);
+      float* out = call.out.at(y, call.columns.lo, b);
+      const V mean = load(call.state + b * L), factor = load(call.state + padded + b * L),
+              shift = load(call.state + 2 * padded + b * L);
+      for (int64_t x = 0; x < n; ++x) store(out + x * L, (load(in + x * L) - mean) * factor + shift);
+    }
+  }
+
+ private:
+  double eps_;
+  std::vector<float> weight_, bias_;
+};
+
+// Means in a window around each pixel that stays inside the frame, row by row: sums of columns move down with
+// the window. They are taken anew every so many rows of the frame, so that a row's do not depend on where the
+// call began.
+class Window {
+ public:
+  Window(int64_t h, int64_t w) : k_{h, w} {}
+  Range rows(Range out, int64_t n) const {
+    const int64_t before = out.lo % kAnew == 0 || out.lo == 0 ? 0 : 1;
+    // A row before is what the sums move on from.
+    return {start(0, std::max<int64_t>(0, out.lo - before), n), start(0, out.hi - 1, n) + std::min(k_[0], n)};
+  }
+  Range columns(Range out, int64_t n) const {
+    return {start(1, out.lo, n), start(1, out.hi - 1, n) + std::min(k_[1], n)};
+  }
+  // means: [x][L] of block b for call.columns.
+  template <class Use>
+  void row(Call& call, int64_t y, Use use) const {
+    const Shape& s = call.shapes[0];
+    const Range need = columns(call.columns, s.w);
+    const int64_t n = need.size() * L, kh = std::min(k_[0], s.h), kw = std::min(k_[1], s.w);
+    const int64_t blocks = call.in[0].blocks, first = start(0, y, s.h);
+    call.sums.resize(static_cast<std::size_t>(n * blocks));
+    const bool anew = call.last_row + 1 != y || y % kAnew == 0;
+    const double scale = 1.0 / (static_cast<double>(kh) * static_cast<double>(kw));
+    for (int64_t b = 0; b < blocks; ++b) {
+      double* sums = call.sums.data() + b * n;
+      if (anew) {
+        std::fill_n(sums, n, 0.0);
+        for (int64_t r = first; r < first + kh; ++r) {
+          const float* in = call.in[0].at(r, need.lo, b);
+          for (int64_t i = 0; i < n; ++i) sums[i] += static_cast<double>(in[i]);
+        }
+      } else if (start(0, y - 1, s.h) != first) {
+        const float *out = call.in[0].at(first - 1, need.lo, b),
+                    *in = call.in[0].at(first + kh - 1, need.lo, b);
+        for (int64_t i = 0; i < n; ++i) sums[i] += static_cast<double>(in[i]) - static_cast<double>(out[i]);
+      }
+      double window[L];
+      int64_t from = -1;
+      for (int64_t x = call.columns.lo; x < call.columns.hi; ++x) {
+        const int64_t left = start(1, x, s.w);
+        if (from < 0 || x % kAnew == 0) {
+          std::fill_n(window, L, 0.0);
+          for (int64_t i = left; i < left + kw; ++i)
+            for (int j = 0; j < L; ++j) window[j] += sums[(i - need.lo) * L + j];
+        } else if (left != from) {
+          for (int j = 0; j < L; ++j)
+            window[j] += sums[(left + kw - 1 - need.lo) * L + j] - sums[(left - 1 - need.lo) * L + j];
+        }
+        from = left;
+        float mean[L];
+        for (int j = 0; j < L; ++j) mean[j] = static_cast<float>(window[j] * scale);
+        use(b, x, mean);
+      }
+    }
+    call.last_row = y;
+  }
+
+ private:
+  static constexpr int64_t kAnew = 128;
+  int64_t start(std::size_t axis, int64_t i, int64_t n) const {
+    const int64_t k = std::min(k_[axis], n);
+    return std::clamp<int64_t>(i - k / 2, 0, n - k);
+  }
+  int64_t k_[2];
+};
+
+std::vector<float> means_of(const std::vector<double>& sums, double pixels) {
+  std::vector<float> means = blocks_of(static_cast<int64_t>(sums.size()));
+  for (std::size_t i = 0; i < sums.size(); ++i) means[i] = static_cast<float>(sums[i] / pixels);
+  return means;
+}
+
+class FramePool final : public Layer {
+ public:
+  Shape shape(const std::vector<Shape>& in) const override { return {in[0].c, 1, 1}; }
+  Range reads(int, int, Range, int64_t) const override { return {0, 0}; }
+  bool needs_sums() const override { return true; }
+  std::vector<float> finish(const std::vector<double>& sums, const std::vector<double>&,
+                            double pixels) const override {
+    return means_of(sums, pixels);
+  }
+  void row(Call& call, int64_t y) const override {
+    for (int64_t b = 0; b < call.out.blocks; ++b) std::copy_n(call.state + b * L, L, call.out.at(y, 0, b));
+  }
+};
+
+class WindowPool final : public Layer {
+ public:
+  explicit WindowPool(Window window) : window_(window) {}
+  Shape shape(const std::vector<Shape>& in) const override { return in[0]; }
+  Range reads(int, int axis, Range out, int64_t n) const override {
+    return axis == 0 ? window_.rows(out, n) : window_.columns(out, n);
+  }
+  bool looks_far() const override { return true; }
+  void row(Call& call, int64_t y) const override {
+    window_.row(call, y,
+                [&](int64_t b, int64_t x, const float* mean) { std::copy_n(mean, L, call.out.at(y, x, b)); });
+  }
+
+ private:
+  Window window_;
+};
+
+// Made between two stages, by the network's caller.
+class Whole final : public Layer {
+ public:
+  explicit Whole(std::vector<float> numbers) : numbers_(std::move(numbers)) {}
+  Shape shape(const std::vector<Shape>& in) const override {
+    per_channel(numbers_, in[0].c, "log_balance");
+    return in[0];
+  }
+  Range reads(int, int, Range, int64_t) const override { return {0, 0}; }
+  bool is_whole() const override { return true; }
+  void row(Call&, int64_t) const override {}
+
+ private:
+  std::vector<float> numbers_;
+};
+
+// --- in and out of the layout ---
+
+class Loader final : public Layer {
+ public:
+  explicit Loader(int64_t lanes) : lanes_(lanes) {}
+  Shape shape(const std::vector<Shape>& in) const override { return in[0]; }
+  int64_t lanes(const Shape&) const override { return lanes_; }
+  void row(Call& call, int64_t y) const override {
+    const Image& image = *call.image;
+    const int64_t from = inside(y, image.h, call.shape.h), lo = call.columns.lo, hi = call.columns.hi;
+    for (int64_t b = 0; b < call.out.blocks; ++b) {
+      float* out = call.out.at(y, lo, b);
+      for (int64_t j = 0; j < lanes_; ++j) {
+        const int64_t c = b * lanes_ + j;
+        if (c >= call.shape.c) {
+          for (int64_t x = lo; x < hi; ++x) out[(x - lo) * lanes_ + j] = 0.0f;
+          continue;
+        }
+        const float* row = image.data + c * image.stride[0] + from * image.stride[1];
+        const int64_t real = std::min(hi, image.w);
+        int64_t x = lo;
+        for (; x < real; ++x)
+          out[(x - lo) * lanes_ + j] = row[x * image.stride[2]] * image.scale + image.offset;
+        for (; x < hi; ++x)
+          out[(x - lo) * lanes_ + j] =
+              row[inside(x, image.w, call.shape.w) * image.stride[2]] * image.scale + image.offset;
+      }
+    }
+  }
+
+ private:
+  // Beyond the image by reflection, or its border pixel where it is too small for that.
+  static int64_t inside(int64_t i, int64_t n, int64_t padded) {
+    return i < n ? i : padded - n < n ? 2 * (n - 1) - i : n - 1;
+  }
+  int64_t lanes_;
+};
+
+// --- the table ---
+
+std::unique_ptr<Layer> activation(Activation::Kind kind, float slope = 0) {
+  return std::make_unique<Pointwise>(Activation{kind, slope});
+}
+
+int64_t factor_of(const NodeSpec& n) { return whole(number(n, "factor"), "factor", 1, 256); }
+
+std::unique_ptr<Window> window_of(const NodeSpec& n) {
+  if (missing(n, "window")) return nullptr;
+  const auto size = list(n, "window", 2);
+  return std::make_unique<Window>(whole(size[0], "window", 1, kMostPixels),
+                                  whole(size[1], "window", 1, kMostPixels));
+}
+
+using Maker = std::unique_ptr<Layer> (*)(const NodeSpec&);
+
+struct Row {
+  const char* op;
+  std::size_t inputs;  // 0: two or more
+  Maker make;
+};
+
+const Row kTable[] = {
+    {"conv2d", 1, [](const NodeSpec& n) { return make_convolution(n, false); }},
+    {"conv_transpose2d", 1, [](const NodeSpec& n) { return make_convolution(n, true); }},
+    {"linear", 1, [](const NodeSpec& n) { return make_linear(n); }},
+    {"bias", 1,
+     [](const NodeSpec& n) -> std::unique_ptr<Layer> {
+       return std::make_unique<PerChannel>(PerChannel::bias, values(n, "bias"), "bias");
+     }},
+    {"scale", 1,
+     [](const NodeSpec& n) -> std::unique_ptr<Layer> {
+       return std::make_unique<PerChannel>(PerChannel::scale, values(n, "scale"), "scale");
+     }},
+    {"prelu", 1,
+     [](const NodeSpec& n) -> std::unique_ptr<Layer> {
+       std::vector<float> slopes = values(n, "slope");
+       if (slopes.size() == 1) return activation(Activation::leaky, slopes[0]);
+       return std::make_unique<PerChannel>(PerChannel::prelu, std::move(slopes), "slope");
+     }},
+    {"relu", 1, [](const NodeSpec&) { return activation(Activation::relu); }},
+    {"sigmoid", 1, [](const NodeSpec&) { return activation(Activation::sigmoid); }},
+    {"tanh", 1, [](const NodeSpec&) { return activation(Activation::tanh); }},
+    {"leaky_relu", 1,
+     [](const NodeSpec& n) { return activation(Activation::leaky, static_cast<float>(number(n, "slope"))); }},
+    {"gelu", 1,
+     [](const NodeSpec& n) {
+       const std::string how = text(n, "approximate");
+       require(how == "none" || how == "tanh", "approximate: expected 'none' or 'tanh'");
+       return activation(how == "none" ? Activation::gelu : Activation::gelu_tanh);
+     }},
+    {"instance_norm", 1,
+     [](const NodeSpec& n) -> std::unique_ptr<Layer> {
+       return std::make_unique<InstanceNorm>(number(n, "eps"), values(n, "weight", true),
+                                             values(n, "bias", true));
+     }},
+    {"layer_norm", 1,
+     [](const NodeSpec& n) -> std::unique_ptr<Layer> {
+       return std::make_unique<LayerNorm>(static_cast<float>(number(n, "eps")), values(n, "weight", true),
+                                          values(n, "bias", true));
+     }},
+    {"simple_gate", 1,
+     [](const NodeSpec&) -> std::unique_ptr<Layer> { return std::make_unique<SimpleGate>(); }},
+    {"average_pool", 1,
+     [](const NodeSpec& n) -> std::unique_ptr<Layer> {
+       if (const auto window = window_of(n)) return std::make_unique<WindowPool>(*window);
+       return std::make_unique<FramePool>();
+     }},
+    {"fft_wiener", 1,
+     [](const NodeSpec& n) -> std::unique_ptr<Layer> {
+       return std::make_unique<Whole>(values(n, "log_balance"));
+     }},
+    {"pixel_shuffle", 1,
+     [](const NodeSpec& n) -> std::unique_ptr<Layer> {
+       return std::make_unique<PixelShuffle>(factor_of(n));
+     }},
+    {"pixel_unshuffle", 1,
+     [](const NodeSpec& n) -> std::unique_ptr<Layer> {
+       return std::make_unique<PixelUnshuffle>(factor_of(n));
+     }},
+    {"resize", 1,
+     [](const NodeSpec& n) -> std::unique_ptr<Layer> {
+       const auto f = list(n, "factor", 2);
+       const std::string mode = text(n, "mode");
+       require(mode == "nearest" || mode == "bilinear", "mode: expected 'nearest' or 'bilinear'");
+       return std::make_unique<Resize>(std::array<double, 2>{f[0], f[1]}, mode == "bilinear");
+     }},
+    {"add", 2, [](const NodeSpec&) -> std::unique_ptr<Layer> { return std::make_unique<Combine>(false); }},
+    {"multiply", 2,
+     [](const NodeSpec&) -> std::unique_ptr<Layer> { return std::make_unique<Combine>(true); }},
+    {"concat", 0, [](const NodeSpec&) -> std::unique_ptr<Layer> { return std::make_unique<Concat>(); }},
+};
+
+}  // namespace
+
+std::unique_ptr<Layer> make_loader(int64_t lanes) { return std::make_unique<Loader>(lanes); }
+std::unique_ptr<Layer> make_copy() { return std::make_unique<Pointwise>(Activation{}); }
+
+const Activation* activation_of(const Layer& layer) {
+  const auto* pointwise = dynamic_cast<const Pointwise*>(&layer);
+  return pointwise ? &pointwise->activation() : nullptr;
+}
+
+std::vector<NodeSpec> parts_of_attention(const NodeSpec& node) {
+  const Tensor* weight = tensor(node, "weight", 2);
+  const Tensor* squeeze = tensor(node, "squeeze_weight", 2, true);
+  require(!tensor(node, "squeeze_bias", 1, true) || squeeze,
+          "squeeze_bias: has no meaning without squeeze_weight");
+  const int64_t c = weight->shape[0], s = weight->shape[1];
+  require(squeeze ? squeeze->shape[0] == s && squeeze->shape[1] == c : s == c,
+          "weight: expected another shape");
+  const std::string then = text(node, "activation");
+  require(then == "none" || then == "sigmoid", "activation: expected 'none' or 'sigmoid'");
+  require(node.inputs.size() == 1, "expected another number of inputs");
+  std::vector<NodeSpec> parts{{"average_pool", {}, {}, {}}};
+  const auto window = node.attributes.find("window");
+  if (window != node.attributes.end()) parts[0].attributes["window"] = window->second;
+  const auto add_linear = [&](const std::string& matrix, const std::string& plus) {
+    parts.push_back({"linear", {}, {}, {{"weight", node.tensors.at(matrix)}}});
+    if (const auto bias = node.tensors.find(plus); bias != node.tensors.end())
+      parts.back().tensors["bias"] = bias->second;
+  };
+  if (squeeze) {
+    add_linear("squeeze_weight", "squeeze_bias");
+    parts.push_back({"relu", {}, {}, {}});
+  }
+  add_linear("weight", "bias");
+  if (then == "sigmoid") parts.push_back({"sigmoid", {}, {}, {}});
+  parts.push_back({"multiply", {}, {}, {}});
+  return parts;
+}
+
+std::unique_ptr<Layer> make_layer(const NodeSpec& node) {
+  for (const Row& row : kTable) {
+    if (node.op != row.op) continue;
+    require(row.inputs ? node.inputs.size() == row.inputs : node.inputs.size() >= 2,
+            "expected another number of inputs");
+    return row.make(node);
+  }
+  refuse("op: not one of this engine's");
+}
+
+}  // namespace fastdeblur::nn

@@ -1,0 +1,84 @@
+// A network: layers in order, run on an image strip by strip and row by row.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "nn/layer.h"
+
+namespace fastdeblur::nn {
+
+struct NetworkSpec {
+  std::vector<NodeSpec> nodes;
+  int64_t output = 0;
+  int64_t channels = 1;
+  float scale = 1, offset = 0, out_scale = 1, out_offset = 0;
+  std::array<int64_t, 2> multiple_of{1, 1};
+};
+
+// Deblurs the channels of a value that is kept whole, as `fft_wiener` asks: node's number, one view for each
+// channel of the value and of the result (pointer, strides of row and column in floats), height and width.
+struct Channels {
+  const float* in;
+  float* out;
+  int64_t count, lanes, block, row;  // channel c begins at c / lanes * block + c % lanes
+  int64_t h, w;
+  int64_t out_block, out_row;
+};
+using Wiener = std::function<void(int64_t node, const Channels& channels)>;
+
+class Network {
+ public:
+  // Throws std::invalid_argument.
+  explicit Network(const NetworkSpec& spec);
+  ~Network();
+
+  // image.h, image.w: the caller's; out: (c, h, w), contiguous. max_memory: bytes, 0 for no limit. poll is
+  // called now and then on the calling thread, and may throw. Throws std::invalid_argument where the frame
+  // cannot be run, std::bad_alloc.
+  void run(const Image& image, float* out, int threads, int64_t max_memory, const Wiener& wiener,
+           const std::function<void()>& poll) const;
+  // Bytes beyond image and result.
+  int64_t memory(int64_t h, int64_t w, int threads, int64_t max_memory) const;
+  int64_t channels() const { return channels_; }
+
+ private:
+  struct Step {
+    std::unique_ptr<Layer> layer;
+    std::vector<int64_t> in;
+    int64_t out = 0;
+    int64_t node = -1;   // its number, for `fft_wiener`
+    bool whole = false;  // fft_wiener: its result is made between stages
+  };
+  struct Frame;
+  struct Stage;
+
+  std::vector<Shape> shapes(int64_t h, int64_t w) const;
+  Frame plan(int64_t h, int64_t w, int threads, int64_t max_memory) const;
+  Stage plan_stage(const Frame& frame, int number, int threads, int64_t room) const;
+  // For each value what must be made of it, on an axis, for the sinks' parts.
+  std::vector<Range> needs(const Frame& frame, const Stage& stage, int axis,
+                           const std::vector<Range>& owned) const;
+  // The sinks' parts that belong to a part of the image.
+  std::vector<Range> owned(const Frame& frame, const Stage& stage, int axis, Range of_image) const;
+  std::vector<int64_t> rings(const Frame& frame, const Stage& stage, Range band) const;
+  int64_t rows_at_once() const;
+  bool loads(int64_t value) const;
+  bool whole(int64_t value) const;
+  bool there(const Frame& frame, int stage, int64_t value) const;
+  void take(const Frame& frame, std::size_t v, const Rows& rows, int64_t y, Range columns, const Rows* kept,
+            float* out, std::map<int64_t, std::vector<double>>& sums, std::size_t strip,
+            int64_t strips) const;
+
+  int64_t channels_;
+  float scale_, offset_, out_scale_, out_offset_;
+  std::array<int64_t, 2> multiple_of_;
+  std::vector<Step> steps_;
+  std::vector<int> margins_;  // of each value: nothing, zeros or reflection
+  int64_t values_ = 0, output_ = 0;
+};
+
+}  // namespace fastdeblur::nn

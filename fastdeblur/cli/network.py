@@ -1,0 +1,90 @@
+"""Pictures restored by a trained network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastdeblur import _light, nets
+from fastdeblur.cli.images import Page, Picture, split_alpha
+from fastdeblur.cli.light import Encoding, Floats, decode, encode, fill_hidden, visible_part
+from fastdeblur.errors import InvalidArgument
+from fastdeblur.nets import engines
+
+# In units of white: a float picture beyond is one whose white is another number.
+_BRIGHTEST = 4.0
+
+
+class Network:
+    """Runs a network on pages, on the numbers that it was trained on: sRGB in 0..1, or linear light."""
+
+    def __init__(
+        self,
+        name: str,
+        psf: NDArray[Any] | None,
+        *,
+        threads: int,
+        backend: str,
+        gamma: str | float | None,  # None: the picture's own
+    ):
+        self.model = nets.load(name)
+        engines.choose(backend, self.model.graph)
+        self.psf = psf
+        self._threads = threads
+        self._backend = backend
+        self._gamma = gamma
+
+    def check(self, picture: Picture, *, volume: bool = False) -> None:
+        """Raise what `pages` would, without running the network: InvalidArgument."""
+        for number, page in enumerate(picture.pages, 1):
+            self._check(page, picture, f"page {number}: " if len(picture.pages) > 1 else "")
+
+    def _check(self, page: Page, picture: Picture, place: str) -> None:
+        values, _, _ = self._values(page, picture)
+        try:
+            if page.pixels.dtype.kind == "f" and np.abs(values).max() > _BRIGHTEST:
+                raise InvalidArgument(
+                    f"image: expected a float picture whose white is 1, got one as bright as {np.abs(values).max():.3g}"
+                )
+            self.model.check(values, self.psf, channel_axis=self._axis(values))
+        except InvalidArgument as error:
+            raise InvalidArgument(f"{place}{error}") from None
+
+    def pages(self, picture: Picture, page_done: Callable[[], None] | None = None) -> Picture:
+        """A picture with each page restored by itself."""
+        done = []
+        for page in picture.pages:
+            values, encoding, white = self._values(page, picture)
+            result: Floats = self.model(
+                values,
+                self.psf,
+                channel_axis=self._axis(values),
+                n_threads=self._threads,
+                backend=self._backend,
+            ).astype(values.dtype)
+            if page.colours == 1 and self.model.channels > 1:
+                result = result.mean(-1)
+            light = _light.decode_srgb(result) if self.model.light == "srgb" else result
+            done.append(replace(page, pixels=encode(page, light * light.dtype.type(white), encoding)))
+            if page_done is not None:
+                page_done()
+        return replace(picture, pages=done)
+
+    def _values(self, page: Page, picture: Picture) -> tuple[Floats, Encoding, float]:
+        """What the network takes, and what leads back: the encoding, and what white is in its light."""
+        light, encoding = decode(page, picture.gamma if self._gamma is None else self._gamma)
+        dtype = split_alpha(page)[0].dtype
+        linear_integers = encoding.gamma == 1.0 and dtype.kind in "iu"
+        white = float(np.iinfo(dtype).max) if linear_integers else 1.0
+        light = fill_hidden(light, visible_part(page)) / light.dtype.type(white)
+        values = _light.encode_srgb(light) if self.model.light == "srgb" else light
+        if page.colours == 1 and self.model.channels > 1:  # grey is as red as it is green and blue
+            values = np.repeat(values[..., np.newaxis], self.model.channels, -1)
+        return values, encoding, white
+
+    def _axis(self, values: Floats) -> int | None:
+        return -1 if values.ndim == 3 else None

@@ -1,0 +1,439 @@
+"""Networks on the compiled core against the reference in float64."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastdeblur import _isa
+from fastdeblur.errors import ModelError, OutOfMemory
+from fastdeblur.nets.execute import execute
+from fastdeblur.nets.graph import Graph, Input, Output, make_node
+from fastdeblur.nets.layers import LAYERS
+from fastdeblur.nets.reference import Run
+
+import nets_cases
+
+REQUIRED = "native" in os.environ.get("FASTDEBLUR_REQUIRE", "")
+pytestmark = pytest.mark.skipif(bool(_isa.why_not()) and not REQUIRED, reason=_isa.why_not() or "never")
+
+PSF = np.random.default_rng(1).random((5, 8))
+PSF /= PSF.sum()
+FRAMES = [(33, 47), (16, 16), (1, 1), (5, 130), (97, 3)]
+
+
+def graph(*nodes, channels=3, multiple_of=(1, 1), psf=False, noise=False, output=None):
+    return Graph(
+        "test",
+        "a network of the tests",
+        Input(channels, 1.5, -0.25, psf=psf, noise=noise),
+        Output(len(nodes) if output is None else output, 0.5, 0.1),
+        multiple_of,
+        tuple(nodes),
+    )
+
+
+def tensors(rng, **shapes):
+    """Weights of about 1 over the number of numbers that they gather."""
+    made = {}
+    for name, shape in shapes.items():
+        gathered = np.prod(shape[1:]) if len(shape) > 1 else 1
+        made[name] = (rng.standard_normal(shape) / np.sqrt(gathered)).astype(np.float32)
+    return made
+
+
+def run_native(network, image, psf=None, noise=None, threads=1, limit=0):
+    from fastdeblur.nets._native import NativeNet
+
+    out = np.full(image.shape, np.nan, np.float32)
+    NativeNet(network).run(image, out, psf, noise or 0.0, threads, limit)
+    return out
+
+
+def compare(network, shape, psf=None, noise=None, tolerance=3e-6):
+    image = np.random.default_rng(0).random((network.input.channels, *shape), dtype=np.float32)
+    wanted = execute(network, image, Run(psf, noise), dtype=np.float64)
+    one = run_native(network, image, psf, noise)
+    assert np.linalg.norm(one - wanted) <= tolerance * np.linalg.norm(wanted)
+    for threads in (2, 3):
+        np.testing.assert_array_equal(run_native(network, image, psf, noise, threads), one)
+
+
+def layer(op, inputs, attributes=None, tensors=None):
+    return make_node(op, inputs, attributes or {}, tensors or {})
+
+
+def conv(rng, value, o, c, k, padding=None, **attributes):
+    around = [k // 2, k - 1 - k // 2] * 2 if padding is None else [padding] * 4
+    groups = attributes.get("groups", 1)
+    weights = tensors(rng, weight=(o, c // groups, k, k), bias=(o,))
+    return layer("conv2d", [value], {"padding": around, **attributes}, weights)
+
+
+def chains():
+    """Networks that put layers together in the ways that the engine treats apart."""
+    rng = np.random.default_rng(7)
+
+    def t(**shapes):
+        return tensors(rng, **shapes)
+
+    yield (
+        "fused activation",
+        graph(conv(rng, 0, 17, 3, 3), layer("relu", [1]), conv(rng, 2, 3, 17, 5)),
+    )
+    yield (
+        "reflected and with zeros from one value",
+        graph(
+            conv(rng, 0, 9, 3, 3),
+            conv(rng, 1, 9, 9, 3, padding_mode="reflect"),
+            conv(rng, 1, 9, 9, 5),
+            layer("multiply", [2, 3]),
+            conv(rng, 4, 3, 9, 1),
+        ),
+    )
+    yield (
+        "groups, depthwise and residuals",
+        graph(
+            conv(rng, 0, 16, 3, 3),
+            conv(rng, 1, 16, 16, 3, groups=16),
+            conv(rng, 2, 16, 16, 3, groups=2),
+            layer("add", [1, 3]),
+            conv(rng, 4, 32, 16, 3, groups=4),
+            conv(rng, 5, 3, 32, 1),
+            layer("add", [6, 0]),
+        ),
+    )
+    yield (
+        "wide enough for chunks",
+        graph(
+            conv(rng, 0, 72, 3, 3),
+            layer("gelu", [1]),
+            conv(rng, 2, 40, 72, 3),
+            conv(rng, 3, 3, 40, 3),
+            layer("tanh", [4]),
+        ),
+    )
+    yield (
+        "down and up",
+        graph(
+            conv(rng, 0, 24, 3, 3, stride=[2, 2]),
+            layer(
+                "conv_transpose2d",
+                [1],
+                {"stride": [2, 2], "padding": [1] * 4},
+                t(weight=(24, 8, 4, 4), bias=(8,)),
+            ),
+            layer("linear", [2], {}, t(weight=(3, 8))),
+            multiple_of=(2, 2),
+        ),
+    )
+    yield (
+        "channels moved",
+        graph(
+            conv(rng, 0, 12, 3, 3),
+            layer("layer_norm", [1], {}, t(weight=(12,), bias=(12,))),
+            layer("simple_gate", [2]),
+            conv(rng, 3, 12, 6, 1),
+            layer("pixel_shuffle", [4]),
+            layer("pixel_unshuffle", [5]),
+            layer("concat", [6, 1, 0]),
+            layer("linear", [7], {}, t(weight=(3, 27))),
+        ),
+    )
+    yield (
+        "sums over the frame",
+        graph(
+            conv(rng, 0, 16, 3, 3),
+            layer("instance_norm", [1], {}, t(weight=(16,), bias=(16,))),
+            layer("sigmoid", [2]),
+            layer("channel_attention", [3], {}, t(weight=(16, 16), bias=(16,))),
+            layer("average_pool", [4]),
+            layer("linear", [5], {}, t(weight=(16, 16))),
+            layer("tanh", [6]),
+            layer("multiply", [4, 7]),
+            layer("linear", [8], {}, t(weight=(3, 16))),
+        ),
+    )
+    yield (
+        "windows",
+        graph(
+            conv(rng, 0, 16, 3, 3),
+            layer("average_pool", [1], {"window": [7, 9]}),
+            layer("multiply", [1, 2]),
+            layer(
+                "channel_attention",
+                [3],
+                {"window": [40, 8], "activation": "sigmoid"},
+                t(weight=(16, 4), squeeze_weight=(4, 16), bias=(16,)),
+            ),
+            layer("linear", [4], {}, t(weight=(3, 16))),
+        ),
+    )
+    yield (
+        "resized",
+        graph(
+            layer("resize", [0], {"factor": [0.5, 0.5], "mode": "bilinear"}),
+            layer("prelu", [1], {}, t(slope=(3,))),
+            layer("resize", [2], {"factor": [2, 2], "mode": "bilinear"}),
+            layer("bias", [3], {}, t(bias=(3,))),
+            layer("scale", [4], {}, t(scale=(3,))),
+            layer("leaky_relu", [5], {"slope": 0.2}),
+            multiple_of=(2, 2),
+        ),
+    )
+    yield (
+        "a U of three scales",
+        graph(
+            conv(rng, 0, 8, 3, 3),
+            conv(rng, 1, 16, 8, 3, stride=[2, 2]),
+            conv(rng, 2, 32, 16, 3, stride=[2, 2]),
+            layer("instance_norm", [3]),
+            layer("resize", [4], {"factor": [2, 2], "mode": "nearest"}),
+            layer("concat", [5, 2]),
+            conv(rng, 6, 32, 48, 3),
+            layer("pixel_shuffle", [7]),
+            layer("add", [8, 1]),
+            conv(rng, 9, 3, 8, 3),
+            multiple_of=(4, 4),
+        ),
+    )
+    yield ("nothing at all", graph())
+
+
+CHAINS = dict(chains())
+
+
+@pytest.mark.parametrize("shape", FRAMES, ids=str)
+@pytest.mark.parametrize("name", CHAINS)
+def test_chains(name, shape):
+    if name == "reflected and with zeros from one value" and min(shape) < 2:
+        return  # nothing to reflect
+    compare(CHAINS[name], shape)
+
+
+def enclosed(case, shape):
+    """The case's layer between an image and a result of the image's shape, or None for what needs no layer's size."""
+    rng = np.random.default_rng(3)
+    node, values = nets_cases.problem(case, shape)
+    size = values[0].shape[1:]
+    nodes, inputs = [], []
+    for value in values:
+        nodes.append(layer("linear", [0], {}, tensors(rng, weight=(len(value), 3))))
+        if value.shape[1:] != size:
+            nodes.append(layer("average_pool", [len(nodes)]))
+        inputs.append(len(nodes))
+    nodes.append(make_node(case.op, inputs, dict(node.attributes), dict(node.tensors)))
+    made = LAYERS[case.op].shape(nodes[-1], [value.shape for value in values])
+    nodes.append(layer("sigmoid", [len(nodes)]))
+    if made[1:] != size:  # what is left of it is its mean
+        nodes.append(layer("average_pool", [len(nodes)]))
+    nodes.append(layer("linear", [len(nodes)], {}, tensors(rng, weight=(3, made[0]))))
+    nodes.append(layer("add", [0, len(nodes)]))
+    psf = LAYERS[case.op].needs_psf
+    return graph(*nodes, psf=psf, noise=psf, multiple_of=(case.multiple,) * 2), size
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (24, 50)], ids=str)
+@pytest.mark.parametrize("case", nets_cases.CASES, ids=str)
+def test_every_layer(case, shape):
+    network, size = enclosed(case, shape)
+    if LAYERS[case.op].needs_psf:
+        compare(network, size, nets_cases.PSF, nets_cases.NOISE, tolerance=2e-5)
+    else:
+        compare(network, size)
+
+
+@pytest.mark.parametrize("boundary", ["reflect", "periodic"])
+def test_wiener_between_layers(boundary):
+    rng = np.random.default_rng(5)
+    balance = {"log_balance": rng.standard_normal(12).astype(np.float32) - 3}
+    network = graph(
+        conv(rng, 0, 12, 3, 3),
+        layer("fft_wiener", [1], {"boundary": boundary, "reg": "laplacian"}, balance),
+        layer("instance_norm", [2]),
+        conv(rng, 2, 3, 12, 3),
+        layer("linear", [3], {}, tensors(rng, weight=(3, 12))),
+        layer("add", [4, 5]),
+        psf=True,
+        noise=True,
+    )
+    compare(network, (61, 90), PSF, 0.02, tolerance=1e-5)
+
+
+def test_wiener_as_the_result():
+    balance = {"log_balance": np.full(3, -3.0, np.float32)}
+    compare(graph(layer("fft_wiener", [0], {}, balance), psf=True), (40, 31), PSF, tolerance=1e-5)
+
+
+def least_memory(net, enough):
+    with suppress(OutOfMemory):
+        while True:
+            enough = net.memory(260, 300, 1, int(enough * 0.7))
+    return enough
+
+
+@pytest.mark.parametrize("name", ["a U of three scales", "windows", "down and up", "wide enough for chunks"])
+def test_less_memory_same_result(name):
+    """Narrower strips, and where values would be kept whole, making them again: within rounding of sums over the frame."""
+    from fastdeblur.nets._native import NativeNet
+
+    network = CHAINS[name]
+    image = np.random.default_rng(2).random((3, 260, 300), dtype=np.float32)
+    net = NativeNet(network)
+    free, whole = net.memory(260, 300, 1, 0), run_native(network, image)
+    with pytest.raises(OutOfMemory, match=r"max_memory: expected at least \d+ bytes"):
+        net.memory(260, 300, 1, 1000)
+    least = least_memory(net, free)
+    assert least < free
+    np.testing.assert_allclose(run_native(network, image, limit=least), whole, rtol=1e-5, atol=1e-6)
+
+
+def test_memory_does_not_grow_with_the_frame():
+    from fastdeblur.nets._native import NativeNet
+
+    net = NativeNet(CHAINS["wide enough for chunks"])
+    assert net.memory(8000, 800, 1, 0) <= 1.1 * net.memory(1000, 800, 1, 0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from Linux's /proc")
+def test_memory_is_what_a_run_takes():
+    code = """
+        import numpy as np
+        from fastdeblur import nets
+        from fastdeblur.nets._native import NativeNet
+        from test_nets_native import CHAINS
+        net = NativeNet(CHAINS["a U of three scales"])
+        image = np.random.default_rng(0).random((3, 1500, 2000), dtype=np.float32)
+        out = np.zeros_like(image)
+        net.run(image[:, :64, :64], np.zeros((3, 64, 64), np.float32), None, 0.0, 1, 0)
+
+        def peak():  # of this program alone: getrusage's is inherited
+            lines = open("/proc/self/status").read().splitlines()
+            return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+        before = peak()
+        net.run(image, out, None, 0.0, 1, 0)
+        print(peak() - before, net.memory(1500, 2000, 1, 0))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
+    )
+    took, said = map(int, done.stdout.split())
+    assert 0.8 * said <= took <= 1.2 * said + 4e6
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_random_networks(data):
+    """Layers at random on values at random."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    nodes, channels = [], [3]
+    for _ in range(data.draw(st.integers(1, 7))):
+        value = int(rng.integers(len(channels)))
+        c = channels[value]
+        kind = data.draw(st.sampled_from(["conv", "norm", "act", "pool", "add", "gate"]))
+        if kind == "conv":
+            o, k = int(rng.integers(1, 30)), int(rng.integers(1, 6))
+            nodes.append(conv(rng, value, o, c, k))
+            channels.append(o)
+        elif kind == "gate" and c % 2 == 0:
+            nodes.append(layer("simple_gate", [value]))
+            channels.append(c // 2)
+        elif kind == "add":
+            others = [i for i, n in enumerate(channels) if n == c]
+            nodes.append(layer("add", [value, int(rng.choice(others))]))
+            channels.append(c)
+        else:
+            op = {"norm": "layer_norm", "act": "leaky_relu", "pool": "average_pool", "gate": "instance_norm"}[
+                kind
+            ]
+            nodes.append(layer(op, [value], {"window": [5, 6]} if kind == "pool" else {}))
+            channels.append(c)
+    nodes.append(layer("linear", [len(nodes)], {}, tensors(rng, weight=(3, channels[-1]))))
+    nodes.append(layer("tanh", [len(nodes)]))
+    shape = (data.draw(st.integers(1, 70)), data.draw(st.integers(1, 70)))
+    compare(graph(*nodes), shape, tolerance=2e-5)
+
+
+def test_any_strides():
+    rng = np.random.default_rng(0)
+    network = CHAINS["fused activation"]
+    image = rng.random((40, 30, 3), dtype=np.float32)
+    wanted = run_native(network, np.ascontiguousarray(np.moveaxis(image, -1, 0)))
+    np.testing.assert_array_equal(run_native(network, np.moveaxis(image, -1, 0)), wanted)
+    turned = np.moveaxis(image, -1, 0)[:, ::-1, ::-1]
+    np.testing.assert_array_equal(
+        run_native(network, turned), run_native(network, np.ascontiguousarray(turned))
+    )
+
+
+def test_what_the_core_refuses():
+    """It trusts no graph, not even one that Python has checked."""
+    core = _isa.load_core()
+
+    def net(*nodes, output=None, channels=3):
+        return core.Net(
+            nodes=list(nodes),
+            output=len(nodes) if output is None else output,
+            channels=channels,
+            input_scale_offset=(1.0, 0.0),
+            output_scale_offset=(1.0, 0.0),
+            multiple_of=(1, 1),
+        )
+
+    weight = np.zeros((3, 3, 3, 3), np.float32)
+    good = {"stride": [1, 1], "padding": [1] * 4, "padding_mode": "zeros", "groups": 1}
+    net(("conv2d", [0], good, {"weight": weight}))
+    for broken, match in [
+        (("conv3d", [0], {}, {}), "op"),
+        (("relu", [1], {}, {}), "inputs"),
+        (("relu", [-1], {}, {}), "inputs"),
+        (("add", [0], {}, {}), "inputs"),
+        (("conv2d", [0], good, {}), "weight"),
+        (("conv2d", [0], {}, {"weight": weight}), "stride"),
+        (("conv2d", [0], good | {"groups": 2}, {"weight": weight}), "groups"),
+        (("conv2d", [0], good | {"groups": 0}, {"weight": weight}), "groups"),
+        (("conv2d", [0], good | {"stride": [0, 1]}, {"weight": weight}), "stride"),
+        (("conv2d", [0], good | {"padding": [1, 1, 1]}, {"weight": weight}), "padding"),
+        (("conv2d", [0], good | {"padding": [-1, 1, 1, 1]}, {"weight": weight}), "padding"),
+        (("pixel_shuffle", [0], {"factor": 1 << 20}, {}), "factor"),
+        (("resize", [0], {"factor": [np.nan, 1.0], "mode": "nearest"}, {}), "factor"),
+        (("average_pool", [0], {"window": [0, 3]}, {}), "window"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            net(broken)
+    with pytest.raises(ValueError, match="output"):
+        net(output=1)
+    with pytest.raises(ValueError, match="channels"):
+        net(channels=0)
+    wrong = net(("conv2d", [0], good, {"weight": np.zeros((3, 4, 3, 3), np.float32)}))
+    with pytest.raises(ValueError, match="weight"):
+        wrong.memory(8, 8, 1, 0)
+    out = np.zeros((3, 8, 8), np.float32)
+    for image in (np.zeros((2, 8, 8), np.float32), np.zeros((3, 8, 8)), np.zeros((8, 8), np.float32)):
+        with pytest.raises(ValueError, match="image"):
+            net().run(image, out, None, 1, 0)
+    with pytest.raises(ValueError, match="out"):
+        net().run(out, np.zeros((3, 8, 9), np.float32), None, 1, 0)
+
+
+def test_errors_are_the_networks_own():
+    from fastdeblur.nets._native import NativeNet
+
+    network = graph(layer("relu", [0]))
+    object.__setattr__(network.nodes[0], "op", "nothing")
+    with pytest.raises(ModelError, match="op"):
+        NativeNet(network)
