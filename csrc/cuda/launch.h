@@ -28,7 +28,7 @@
 #endif
 
 // A function that many kernels of a file share, rather than a copy in each: it must find what it works on in
-// shared memory, and take and return scalars only.
+// shared memory or among the kernel's parameters, and take and return scalars only.
 #if defined(__CUDACC__)
 #define FD_HD_SHARED __host__ __device__ __noinline__
 #else
