@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "core/host_device.h"
+#include "cuda/limits.h"
 
 #if defined(__CUDACC__)
 #include <cuda_runtime.h>
@@ -45,13 +46,6 @@
 #endif
 
 namespace fastdeblur::cuda {
-
-using Stream = void*;  // a cudaStream_t
-
-// What a device answered when it could not do as it was told.
-class DeviceFailure : public std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 struct Geometry {
   std::int64_t blocks;
