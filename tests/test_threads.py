@@ -145,7 +145,7 @@ first = ratio()
 numba_._pool.forked = True
 assert np.array_equal(ratio(), first)
 print(*(kernel.stats.cache_hits[s] for parallel in (False, True)
-        for kernel in [numba_._kernels(parallel=parallel).ratio] for s in kernel.signatures))
+        for kernel in [numba_._kernels(parallel).ratio] for s in kernel.signatures))
 """
     assert succeeds(code, need("numba"), NUMBA_CACHE_DIR=str(tmp_path), NUMBA_NUM_THREADS="2") == ["0", "0"]
     assert succeeds(code, "numba", NUMBA_CACHE_DIR=str(tmp_path), NUMBA_NUM_THREADS="2") == ["1", "1"]
