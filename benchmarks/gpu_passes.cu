@@ -286,7 +286,7 @@ void run(const Grid& g, const cuda::Limits& limits, const Cufft& cufft) {
   image.put(scene);
   kernel.put(blur);
 
-  cuda::DeviceLauncher launcher;
+  cuda::DeviceLauncher launcher(limits.block_shared);
   cuda::FusedPasses<T, cuda::DeviceLauncher> passes(plan, launcher, parts.at);
   const T scale = static_cast<T>(1 / g.pixels());
   Complex<T>* s = spectrum.at;
