@@ -4,36 +4,19 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <chrono>
 #include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
-#include <thread>
-#include <tuple>
 
 #include "bindings/deconvolver.h"
+#include "bindings/problem.h"
 #include "cpu/deconvolver.h"
 
 namespace py = pybind11;
 
 namespace fastdeblur {
 namespace {
-
-// Shapes and strides come from Python with 1 to 3 axes, slowest first.
-template <class Value>
-std::array<Value, 3> as_axes(const std::vector<Value>& given, Value missing) {
-  switch (given.size()) {
-    case 1:
-      return {missing, missing, given[0]};
-    case 2:
-      return {given[0], missing, given[1]};
-    case 3:
-      return {given[0], given[1], given[2]};
-    default:
-      throw py::value_error("expected 1 to 3 axes");
-  }
-}
 
 std::array<std::ptrdiff_t, 3> strides_of(const py::array& array) {
   std::vector<std::ptrdiff_t> strides(array.strides(), array.strides() + array.ndim());
@@ -87,46 +70,6 @@ std::vector<PlaneView<T>> plane_views(const std::vector<py::tuple>& planes) {
   return views;
 }
 
-// (first, second, weight of first, weight of second) for each axis
-using Maps = std::vector<
-    std::tuple<py::array_t<int64_t>, py::array_t<int64_t>, py::array_t<double>, py::array_t<double>>>;
-
-template <class Value>
-std::vector<Value> as_vector(const py::array_t<Value>& array) {
-  return {array.data(), array.data() + array.size()};
-}
-
-std::array<AxisMap, 3> axis_maps(const Maps& given) {
-  std::vector<AxisMap> maps;
-  for (const auto& [first, second, w1, w2] : given)
-    maps.push_back({as_vector(first), as_vector(second), as_vector(w1), as_vector(w2)});
-  return as_axes<AxisMap>(maps, AxisMap{});
-}
-
-Acceleration as_acceleration(const std::string& name) {
-  return name == "ogm"             ? Acceleration::ogm
-         : name == "biggs-andrews" ? Acceleration::biggs_andrews
-                                   : Acceleration::none;
-}
-
-// Lets Ctrl-C through, every 50 ms: taking the GIL after every tiny image would cost more than the image.
-// Only the thread that entered the call can hear a signal, so that the others do nothing.
-class Poll {
- public:
-  void operator()() {
-    if (std::this_thread::get_id() != caller_) return;
-    const auto now = std::chrono::steady_clock::now();
-    if (now - looked_ < std::chrono::milliseconds(50)) return;
-    looked_ = now;
-    const py::gil_scoped_acquire acquire;
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-  }
-
- private:
-  const std::thread::id caller_ = std::this_thread::get_id();
-  std::chrono::steady_clock::time_point looked_ = std::chrono::steady_clock::now();
-};
-
 template <class T>
 class BoundDeconvolver {
  public:
@@ -139,13 +82,7 @@ class BoundDeconvolver {
   py::object wiener(const std::vector<py::tuple>& planes, double balance, const std::string& reg,
                     const py::object& power) {
     const auto views = plane_views<T>(planes);
-    WienerOptions<T> options;
-    options.balance = static_cast<T>(balance);
-    options.reg = reg == "identity"    ? WienerOptions<T>::identity
-                  : reg == "laplacian" ? WienerOptions<T>::laplacian
-                                       : WienerOptions<T>::power;
-    if (!power.is_none())
-      options.power_values = static_cast<const T*>(py::reinterpret_borrow<py::array>(power).data());
+    const auto options = wiener_options<T>(balance, reg, power);
     Poll poll;
     return run([&] { implementation_->wiener(views, options, std::ref(poll)); });
   }
@@ -203,22 +140,6 @@ class BoundDeconvolver {
 
   std::unique_ptr<Deconvolver<T>> implementation_;
 };
-
-template <class T>
-Problem<T> make_problem(const std::vector<int64_t>& frame, const std::vector<int64_t>& grid,
-                        const std::vector<int64_t>& psf_shape, int64_t psf_count, bool extended,
-                        bool dark_outside, bool keep, int threads) {
-  Problem<T> problem;
-  problem.grid.frame = as_axes<int64_t>(frame, 1);
-  problem.grid.full = as_axes<int64_t>(grid, 1);
-  problem.psf_shape = as_axes<int64_t>(psf_shape, 1);
-  problem.psf_count = psf_count;
-  problem.extended = extended;
-  problem.dark_outside = dark_outside;
-  problem.keep = keep;
-  problem.threads = threads;
-  return problem;
-}
 
 template <class T>
 void bind_precision(py::module_& m, const char* suffix) {

@@ -1,6 +1,8 @@
 // The arithmetic of every pass, once, for host and device. All are pointwise: an engine loops.
 #pragma once
 
+#include <limits>
+
 #include "core/host_device.h"
 
 namespace fastdeblur {
@@ -26,6 +28,10 @@ struct MulConjOtf {
     re = r;
   }
 };
+
+// |H|^2 up to which a frequency counts as removed by the blur.
+template <class T>
+constexpr T removed_power = 16 * std::numeric_limits<T>::epsilon() * std::numeric_limits<T>::epsilon();
 
 // S <- S conj(H) / (|H|^2 + balance |R|^2). Where that denominator is no more than what rounding leaves of a
 // zero of H, the blur removed the frequency, and it stays removed.

@@ -17,10 +17,6 @@
 
 namespace fastdeblur {
 
-// |H|^2 up to which a frequency counts as removed by the blur.
-template <class T>
-constexpr T removed_power = 16 * std::numeric_limits<T>::epsilon() * std::numeric_limits<T>::epsilon();
-
 // The transfer function of one block of columns, [m][c][re L | im L].
 template <class T>
 struct OtfSlab {

@@ -13,9 +13,6 @@
 
 namespace fastdeblur {
 
-// 1 / (H^T W), or -1 where a scene pixel sends less than this into the frame (see RlUpdate).
-constexpr double kSigma = 1e-4;
-
 // Memory that a run keeps in the plan, for the next frame. x: the estimate; z: what the next iteration starts
 // from, if not x; g: the last iteration's x - z.
 template <class T>
@@ -156,9 +153,9 @@ class RichardsonLucyState {
   // --- row programs: (k, group, lanes, scratch) ---
 
   // What an iteration starts from: x, or z = max(x + step (x - x_before), 0), where z held x_before.
-  auto extrapolated(double step) {
+  auto extrapolated() {
     return
-        [this, f = Extrapolate<T>{T(step)}](int64_t k, const RowGroup&, T* __restrict lanes, Scratch<T, L>&) {
+        [this, f = Extrapolate<T>{T(step_.step)}](int64_t k, const RowGroup&, T* __restrict lanes, Scratch<T, L>&) {
           const T* __restrict x = at(buffers_.x, k);
           if (acceleration_ == Acceleration::none) {
             std::copy_n(x, n_, lanes);
@@ -199,17 +196,16 @@ class RichardsonLucyState {
     };
   }
 
-  UpdateSums sums() const {
-    UpdateSums total;
+  // After the update pass: what the next iteration needs of its sums.
+  void advance() {
+    total_ = UpdateSums{};
     if (measured_ || acceleration_ == Acceleration::biggs_andrews)
-      for (const UpdateSums& s : sums_) {  // in order: the same sum for any number of threads
-        total.change += s.change;
-        total.size += s.size;
-        total.step += s.step;
-        total.step_dot += s.step_dot;
-      }
-    return total;
+      for (const UpdateSums& s : sums_) total_.add(s);  // in order: the same sum for any number of threads
+    step_.next(total_);
   }
+
+  // |x_k - x_{k-1}| / |x_k| of the last iteration.
+  double change() const { return total_.relative_change(); }
 
   void write(CpuEngine<T, L>& engine, MutableImageView<T> out) {
     const RowWriter<T, L> writer(plan_, out);
@@ -304,6 +300,8 @@ class RichardsonLucyState {
   bool measured_;
   int64_t n_;
   std::vector<UpdateSums> sums_;
+  UpdateSums total_;
+  StepLength step_;
   std::vector<int64_t> norm_at_;
   T background_ = 0, floor_ = 0, level_ = 0, scale_ = 0;
 };

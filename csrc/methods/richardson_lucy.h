@@ -2,10 +2,10 @@
 // once the whole image is updated); fastdeblur/methods/richardson_lucy.py is the specification.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <functional>
+#include <limits>
 
 #include "core/functors.h"
 #include "core/grid.h"
@@ -13,6 +13,9 @@
 namespace fastdeblur {
 
 enum class Acceleration { none, ogm, biggs_andrews };
+
+// A scene pixel that sends less than this into the frame is not estimated (see RlUpdate).
+constexpr double kSigma = 1e-4;
 
 // Momentum may take a pixel down to this fraction of its last estimate.
 constexpr double kMomentumFloor = 0.75;
@@ -32,22 +35,44 @@ struct UpdateSums {
   double size = 0;      // |x|^2
   double step = 0;      // |g|^2, g = x - z
   double step_dot = 0;  // <g, g_before>
+
+  FD_HD void add(const UpdateSums& other) {
+    change += other.change;
+    size += other.size;
+    step += other.step;
+    step_dot += other.step_dot;
+  }
+  FD_HD double relative_change() const { return size > 0 ? std::sqrt(change / size) : 0.0; }
 };
 
-// The scene lives on the rows `domain`, the data on the rows `observed`. state holds the images and makes the
-// row programs; the estimate is in it at the end. otf, blur, adjoint: the columns' filter and what to do with
-// it (S H, S conj(H)). uniform: the first estimate is one value all over the grid, so that H leaves it as it
-// is.
+constexpr double kLargest = std::numeric_limits<double>::max();
+
+// How far Biggs and Andrews extrapolate: <g, g_before> / |g_before|^2, within [0, 1]; 0 at first, and where that
+// is no number.
+struct StepLength {
+  double step = 0, square_before = 0;
+
+  FD_HD void next(const UpdateSums& sums) {
+    const double ratio = square_before > 0 ? sums.step_dot / square_before : 0.0;
+    step = ratio > 0 && ratio <= kLargest ? (ratio < 1 ? ratio : 1.0) : 0.0;
+    square_before = sums.step;
+  }
+};
+
+// The scene lives on the rows `domain`, the data on the rows `observed`. state holds the images, makes the row
+// programs and keeps the step length, wherever its sums are; the estimate is in it at the end. otf, blur,
+// adjoint: the columns' filter and what to do with it (S H, S conj(H)). uniform: the first estimate is one value
+// all over the grid, so that H leaves it as it is.
 template <class Engine, class Spectrum, class State, class Otf, class Blur, class Adjoint>
 void richardson_lucy(Engine& engine, Spectrum spectrum, State& state, Rows domain, Rows observed, Otf otf,
                      Blur blur, Adjoint adjoint, bool uniform, const RichardsonLucyOptions& options) {
   const bool measured_step = options.acceleration == Acceleration::biggs_andrews;
-  double step = 0, square_before = 0, t = 1;
+  double t = 1;
   for (std::int64_t k = 0; k < options.iterations; ++k) {
     if (k == 0 && uniform) {
       engine.rows_forward(spectrum, observed, state.ratio_of_uniform());
     } else {
-      if (k == 0 || measured_step) engine.rows_forward(spectrum, domain, state.extrapolated(step));
+      if (k == 0 || measured_step) engine.rows_forward(spectrum, domain, state.extrapolated());
       engine.columns(spectrum, domain, observed, otf, blur);
       engine.rows(spectrum, observed, state.ratio());
     }
@@ -62,12 +87,8 @@ void richardson_lucy(Engine& engine, Spectrum spectrum, State& state, Rows domai
     } else {
       engine.rows(spectrum, domain, update);
     }
-    const UpdateSums sums = state.sums();
-    const double ratio = k > 0 && square_before > 0 ? sums.step_dot / square_before : 0.0;
-    step = std::isfinite(ratio) ? std::clamp(ratio, 0.0, 1.0) : 0.0;
-    square_before = sums.step;
-    if (options.goes_on && !options.goes_on(k + 1, sums.size > 0 ? std::sqrt(sums.change / sums.size) : 0.0))
-      return;
+    state.advance();
+    if (options.goes_on && !options.goes_on(k + 1, state.change())) return;
   }
 }
 

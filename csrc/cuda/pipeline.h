@@ -1,0 +1,203 @@
+// Planes whose arrays are in host memory, taken through a ring of buffers: while one job computes, the next is on
+// its way in and the last on its way out.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "core/element_bytes.h"
+#include "cuda/deconvolver.h"
+#include "cuda/staging.h"
+
+namespace fastdeblur::cuda {
+
+// A stream of the plan's own.
+class OwnStream {
+ public:
+  explicit OwnStream(Runtime& runtime) : runtime_(runtime) {}
+  OwnStream(const OwnStream&) = delete;
+  OwnStream& operator=(const OwnStream&) = delete;
+  ~OwnStream() {
+    if (stream_) runtime_.destroy_stream(stream_);
+  }
+  Stream get() {
+    if (!stream_) stream_ = runtime_.make_stream();
+    return stream_;
+  }
+  void synchronize() noexcept {
+    try {
+      if (stream_) runtime_.synchronize(stream_);
+    } catch (...) {  // whatever failed has been told already
+    }
+  }
+
+ private:
+  Runtime& runtime_;
+  Stream stream_ = nullptr;
+};
+
+class OwnEvent {
+ public:
+  explicit OwnEvent(Runtime& runtime) : runtime_(&runtime) {}
+  OwnEvent(OwnEvent&& other) noexcept
+      : runtime_(other.runtime_), event_(std::exchange(other.event_, nullptr)) {}
+  OwnEvent(const OwnEvent&) = delete;
+  OwnEvent& operator=(const OwnEvent&) = delete;
+  ~OwnEvent() {
+    if (event_) runtime_->destroy_event(event_);
+  }
+  Event get() {
+    if (!event_) event_ = runtime_->make_event();
+    return event_;
+  }
+
+ private:
+  Runtime* runtime_;
+  Event event_ = nullptr;
+};
+
+template <class T>
+HostArray host_array(const ImageView& view) {
+  return {static_cast<char*>(const_cast<void*>(view.data)), view.stride, bytes_of(view.element)};
+}
+template <class T>
+HostArray host_array(const MutableImageView<T>& view) {
+  return {reinterpret_cast<char*>(view.data), view.stride, static_cast<std::int64_t>(sizeof(T))};
+}
+
+template <class T>
+class Pipeline {
+ public:
+  explicit Pipeline(Arena& arena) : arena_(arena), up_(arena.runtime()), down_(arena.runtime()) {}
+
+  // compute(first plane, planes with all their arrays on the device) queues its work on the arena's stream; *bad
+  // (on the device) is not 0 as soon as an image of the call is found to be bad, and then nothing is written.
+  // Returns after everything that goes to host memory is there.
+  template <class Compute>
+  void run(const std::vector<LocatedPlane<T>>& planes, const Shape& frame, const int* bad, Compute compute) {
+    in_flight_.clear();
+    for (std::size_t first = 0, job = 0; first < planes.size(); ++job) {
+      const std::size_t end = job_end(planes, first, frame);
+      std::vector<LocatedPlane<T>> mine(planes.begin() + static_cast<std::ptrdiff_t>(first),
+                                        planes.begin() + static_cast<std::ptrdiff_t>(end));
+      Arrays in, out;
+      for (auto& plane : mine) {
+        in.add(plane.image_on_device, plane.view.image);
+        in.add(plane.weights_on_device, plane.view.weights);
+        in.add(plane.init_on_device, plane.view.init);
+        out.add(plane.out_on_device, plane.view.out);
+      }
+      if (in.empty() && out.empty()) {
+        compute(first, mine);
+      } else {
+        run_job(job % kSlots, first, mine, in, out, frame, bad, compute);
+      }
+      first = end;
+    }
+    while (!in_flight_.empty()) finish();
+  }
+
+  // After an error: nothing is under way any more.
+  void stop() noexcept {
+    up_.synchronize();
+    down_.synchronize();
+    in_flight_.clear();
+  }
+
+ private:
+  static constexpr std::size_t kSlots = 3;
+
+  // Arrays that have to travel, and where in the planes' views their address is to be put.
+  struct Arrays {
+    std::vector<HostArray> given;
+    std::vector<std::function<void(const HostArray&)>> put;
+
+    template <class View>
+    void add(bool on_device, View& view) {
+      if (on_device || !view.data) return;
+      given.push_back(host_array<T>(view));
+      put.push_back([&view](const HostArray& there) {
+        view.data = static_cast<decltype(view.data)>(static_cast<void*>(there.data));
+        view.stride = there.stride;
+      });
+    }
+    bool empty() const { return given.empty(); }
+  };
+
+  struct Slot {
+    Transfer in, out;
+    Pinned flag;
+    OwnEvent room, uploaded, computed, downloaded;
+    bool computing = false;  // an earlier job may still be reading what lies in `in`
+    explicit Slot(Arena& arena)
+        : in(arena),
+          out(arena),
+          flag(arena.runtime()),
+          room(arena.runtime()),
+          uploaded(arena.runtime()),
+          computed(arena.runtime()),
+          downloaded(arena.runtime()) {}
+  };
+
+  // Planes that lie in the same memory, such as the channels of an image, are one job.
+  static std::size_t job_end(const std::vector<LocatedPlane<T>>& planes, std::size_t first,
+                             const Shape& frame) {
+    std::size_t end = first + 1;
+    if (planes[first].image_on_device) return end;
+    const Span span = span_of(host_array<T>(planes[first].view.image), frame);
+    while (end < planes.size() && !planes[end].image_on_device &&
+           span.meets(span_of(host_array<T>(planes[end].view.image), frame)))
+      ++end;
+    return end;
+  }
+
+  template <class Compute>
+  void run_job(std::size_t at, std::size_t first, std::vector<LocatedPlane<T>>& planes, const Arrays& in,
+               const Arrays& out, const Shape& frame, const int* bad, Compute& compute) {
+    Runtime& runtime = arena_.runtime();
+    const Stream stream = arena_.stream();
+    while (in_flight_.size() >= kSlots) finish();
+    while (slots_.size() <= at) slots_.emplace_back(arena_);
+    Slot& slot = slots_[at];
+    const bool new_in = slot.in.place(in.given, frame, false);
+    slot.out.place(out.given, frame, true);
+    if (new_in) {  // memory is had in the order of the arena's stream
+      runtime.record(slot.room.get(), stream);
+      runtime.wait(up_.get(), slot.room.get());
+    }
+    if (slot.computing) runtime.wait(up_.get(), slot.computed.get());
+    slot.in.pack();
+    slot.in.to_device(up_.get());
+    runtime.record(slot.uploaded.get(), up_.get());
+    runtime.wait(stream, slot.uploaded.get());
+    for (std::size_t i = 0; i < in.put.size(); ++i) in.put[i](slot.in.at(i));
+    for (std::size_t i = 0; i < out.put.size(); ++i) out.put[i](slot.out.at(i));
+    compute(first, planes);
+    runtime.record(slot.computed.get(), stream);
+    slot.computing = true;
+    runtime.wait(down_.get(), slot.computed.get());
+    char* flag = slot.flag.require(sizeof(int));
+    slot.out.to_host(down_.get());
+    runtime.copy(flag, bad, sizeof(int), down_.get());
+    runtime.record(slot.downloaded.get(), down_.get());
+    in_flight_.push_back(at);
+  }
+
+  // Waits for the oldest job, and hands out its results.
+  void finish() {
+    Slot& slot = slots_[in_flight_.front()];
+    arena_.runtime().synchronize_event(slot.downloaded.get());
+    in_flight_.erase(in_flight_.begin());
+    if (*reinterpret_cast<const int*>(slot.flag.data()) == 0) slot.out.unpack();
+  }
+
+  Arena& arena_;
+  OwnStream up_, down_;
+  std::vector<Slot> slots_;
+  std::vector<std::size_t> in_flight_;
+};
+
+}  // namespace fastdeblur::cuda

@@ -1,0 +1,157 @@
+// What the passes do to pixels and frequencies: the functors of core/functors.h with the memory that they work on.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+#include "core/functors.h"
+#include "core/image.h"
+#include "cuda/fft/columns.h"
+#include "cuda/reader.h"
+#include "methods/richardson_lucy.h"
+
+namespace fastdeblur::cuda {
+
+FD_HD void raise(int* flags, int bits) {
+#if defined(__CUDA_ARCH__)
+  atomicOr(flags, bits);
+#else
+  *flags |= bits;
+#endif
+}
+
+// What has been found wrong with images, flags of Bad: one's own, and any of the call's.
+struct Findings {
+  int *own, *any;
+  int relevant;
+  FD_HD void add(int bits) const {
+    if (bits & relevant) {
+      raise(own, bits & relevant);
+      raise(any, bits & relevant);
+    }
+  }
+};
+
+// Within +-limit no sum of a transform overflows; no NaN is.
+template <class T>
+FD_HD int look_at(T value, T limit) {
+  return (value <= limit && value >= -limit ? 0 : static_cast<int>(Bad::not_finite)) |
+         (value >= T(0) ? 0 : static_cast<int>(Bad::negative));
+}
+
+// --- transfer functions ---
+
+// A kernel on the grid, its origin at grid pixel 0; one larger than the grid folds.
+template <class T>
+struct KernelSource {
+  const T* kernel;  // (c, m, x), contiguous
+  int shape[3], full[3];
+
+  FD_HD int first(int axis, int at) const { return (at + shape[axis] / 2) % full[axis]; }
+  FD_HD T operator()(int c, int m, int x) const {
+    T sum = T(0);
+    for (int i = first(0, c); i < shape[0]; i += full[0])
+      for (int j = first(1, m); j < shape[1]; j += full[1])
+        for (int k = first(2, x); k < shape[2]; k += full[2])
+          sum += kernel[(static_cast<std::int64_t>(i) * shape[1] + j) * shape[2] + k];
+    return sum;
+  }
+};
+
+// Keeps what it sees as a transfer function, or blurs with one, or with its adjoint. One kernel for all three: the
+// choice is the same for all threads, and costs nothing beside a transform.
+template <class T>
+struct OtfFilter {
+  Complex<T>* otf;
+  enum Kind { store, blur, adjoint } kind;
+  FD_HD void operator()(T& re, T& im, const Frequency& f) const {
+    if (kind == store) {
+      otf[f.at] = {re, im};
+      return;
+    }
+    const Complex<T> h = otf[f.at];
+    if (kind == blur)
+      MulOtf<T>{}(re, im, h.re, h.im);
+    else
+      MulConjOtf<T>{}(re, im, h.re, h.im);
+  }
+};
+
+// --- Wiener ---
+
+// |R|^2: 1, (sum over axes of 2 - 2 cos(2 pi k / n))^2 from one table an axis, or given.
+template <class T>
+struct RegPower {
+  enum Kind { identity, laplacian, power } kind = identity;
+  const T* table[3] = {nullptr, nullptr, nullptr};
+  const T* values = nullptr;  // (c, m, half)
+  int middle = 1, half = 1;
+
+  FD_HD T operator()(const Frequency& f) const {
+    if (kind == identity) return T(1);
+    if (kind == power) return values[(static_cast<std::int64_t>(f.c) * middle + f.m) * half + f.k];
+    const T sum = table[0][f.c] + table[1][f.m] + table[2][f.k];
+    return sum * sum;
+  }
+};
+
+template <class T>
+struct RegularizedFilter {
+  WienerFilter<T> filter;
+  RegPower<T> reg;
+};
+
+template <class T>
+struct WienerColumns {
+  const Complex<T>* otf;
+  RegularizedFilter<T> f;
+  FD_HD void operator()(T& re, T& im, const Frequency& at) const {
+    const Complex<T> h = otf[at.at];
+    f.filter(re, im, h.re, h.im, f.reg(at));
+  }
+};
+
+// Reads an image and looks at it.
+template <class T>
+struct CheckedSource {
+  Reader<T> reader;
+  Findings findings;
+  T limit;
+  FD_HD T operator()(int c, int m, int x) const {
+    const T value = reader(c, m, x);
+    if (reader.in_frame(c, m, x)) findings.add(look_at(value, limit));
+    return value;
+  }
+};
+
+// Writes the frame, unless an image of the call is bad.
+template <class T>
+struct Writer {
+  char* data;
+  std::int64_t stride[3];
+  int frame[3];
+  const int* bad;
+
+  FD_HD void operator()(T value, int c, int m, int x) const {
+    if (c < frame[0] && m < frame[1] && x < frame[2] && *bad == 0)
+      *reinterpret_cast<T*>(data + c * stride[0] + m * stride[1] + x * stride[2]) = value;
+  }
+};
+
+template <class T>
+struct WriteSink {
+  using Accumulator = Nothing;
+  Writer<T> writer;
+  Nothing* result() const { return nullptr; }
+  FD_HD void operator()(T value, int c, int m, int x, Nothing&) const { writer(value, c, m, x); }
+};
+
+// For images that are looked at before anything else.
+template <class T>
+struct LookAtAll {
+  using Accumulator = Nothing;
+  CheckedSource<T> source;
+  FD_HD void operator()(int, int c, int m, int x, Nothing&) const { source(c, m, x); }
+};
+
+}  // namespace fastdeblur::cuda

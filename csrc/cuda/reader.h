@@ -1,0 +1,142 @@
+// An image as the passes see it: of any element type and strides, weighed, and gone on with beyond the frame.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "core/grid.h"
+#include "core/host_device.h"
+#include "core/image.h"
+#include "cuda/memory.h"
+
+namespace fastdeblur::cuda {
+
+// One element, converted.
+template <class T>
+FD_HD T load_element(Element element, const char* at) {
+  switch (element) {
+    case Element::f32:
+      return static_cast<T>(*reinterpret_cast<const float*>(at));
+    case Element::f64:
+      return static_cast<T>(*reinterpret_cast<const double*>(at));
+    case Element::u8:
+      return static_cast<T>(*reinterpret_cast<const std::uint8_t*>(at));
+    case Element::i8:
+      return static_cast<T>(*reinterpret_cast<const std::int8_t*>(at));
+    case Element::u16:
+      return static_cast<T>(*reinterpret_cast<const std::uint16_t*>(at));
+    case Element::i16:
+      return static_cast<T>(*reinterpret_cast<const std::int16_t*>(at));
+    case Element::u32:
+      return static_cast<T>(*reinterpret_cast<const std::uint32_t*>(at));
+    case Element::i32:
+      return static_cast<T>(*reinterpret_cast<const std::int32_t*>(at));
+    case Element::u64:
+      return static_cast<T>(*reinterpret_cast<const std::uint64_t*>(at));
+    default:
+      return static_cast<T>(*reinterpret_cast<const std::int64_t*>(at));
+  }
+}
+
+struct Pixels {
+  const char* data = nullptr;
+  std::int64_t stride[3] = {0, 0, 0};
+  Element element = Element::f32;
+
+  Pixels() = default;
+  explicit Pixels(const ImageView& view)
+      : data(static_cast<const char*>(view.data)),
+        stride{view.stride[0], view.stride[1], view.stride[2]},
+        element(view.element) {}
+
+  template <class T>
+  FD_HD T at(int c, int m, int x) const {
+    return load_element<T>(element, data + c * stride[0] + m * stride[1] + x * stride[2]);
+  }
+};
+
+// An AxisMap where kernels run.
+template <class T>
+struct Extension {
+  const std::int32_t *first = nullptr, *second = nullptr;
+  const T *w1 = nullptr, *w2 = nullptr;
+  int frame = 1;
+
+  // Source `which` (0 or 1) of grid index i.
+  FD_HD int source(int which, int i) const {
+    if (i < frame) return i;
+    return which ? second[i - frame] : first[i - frame];
+  }
+  FD_HD T weight(int which, int i) const {
+    if (i < frame) return which ? T(0) : T(1);
+    return which ? w2[i - frame] : w1[i - frame];
+  }
+};
+
+// Reads weight times image where there are weights, and 0 where the weight is 0, whatever the image holds there.
+template <class T>
+struct Reader {
+  Pixels image, weights;
+  Extension<T> axis[3];
+
+  FD_HD bool in_frame(int c, int m, int x) const {
+    return c < axis[0].frame && m < axis[1].frame && x < axis[2].frame;
+  }
+  FD_HD T pixel(int c, int m, int x) const {
+    const T value = image.at<T>(c, m, x);
+    if (!weights.data) return value;
+    const T weight = weights.at<T>(c, m, x);
+    return weight > T(0) ? weight * value : T(0);
+  }
+  FD_HD T operator()(int c, int m, int x) const { return in_frame(c, m, x) ? pixel(c, m, x) : beyond(c, m, x); }
+
+ private:
+  FD_HD T beyond(int c, int m, int x) const {
+    T sum = T(0);
+    for (int i = 0; i < 8; ++i) {
+      const int a = i >> 2, b = i >> 1 & 1, d = i & 1;
+      const T weight = axis[0].weight(a, c) * axis[1].weight(b, m) * axis[2].weight(d, x);
+      if (weight == T(0)) continue;
+      sum += weight * pixel(axis[0].source(a, c), axis[1].source(b, m), axis[2].source(d, x));
+    }
+    return sum;
+  }
+};
+
+// The maps of a plan's three axes in device memory.
+template <class T>
+class Extensions {
+ public:
+  explicit Extensions(Arena& arena) : indices_(arena), weights_(arena) {}
+
+  void upload(const std::array<AxisMap, 3>& maps, const Grid& grid) {
+    std::vector<std::int32_t> indices;
+    std::vector<T> weights;
+    for (const AxisMap& map : maps) {
+      for (const auto* from : {&map.first, &map.second})
+        for (const std::int64_t i : *from) indices.push_back(static_cast<std::int32_t>(i));
+      for (const auto* from : {&map.w1, &map.w2})
+        for (const double w : *from) weights.push_back(static_cast<T>(w));
+    }
+    const std::int32_t* index = indices_.upload(indices.data(), static_cast<std::int64_t>(indices.size()));
+    const T* weight = weights_.upload(weights.data(), static_cast<std::int64_t>(weights.size()));
+    for (std::size_t a = 0; a < 3; ++a) {
+      const auto n = static_cast<std::ptrdiff_t>(maps[a].first.size());
+      axis_[a] = {index, index + n, weight, weight + n, static_cast<int>(grid.frame[a])};
+      index += 2 * n;
+      weight += 2 * n;
+    }
+  }
+
+  Reader<T> reader(const ImageView& image, const ImageView& weights = {}) const {
+    return {Pixels(image), Pixels(weights), {axis_[0], axis_[1], axis_[2]}};
+  }
+
+ private:
+  Memory<std::int32_t> indices_;
+  Memory<T> weights_;
+  std::array<Extension<T>, 3> axis_;
+};
+
+}  // namespace fastdeblur::cuda

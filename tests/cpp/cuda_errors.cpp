@@ -1,0 +1,154 @@
+// Every call that asks something of a device fails once, in turn: nothing leaks, nothing half-written reaches the
+// caller, and the same plan then does its work.
+#include "cuda_deconvolver_cases.h"
+
+namespace fastdeblur::tests {
+namespace {
+
+template <class T>
+struct Scene {
+  std::mt19937 random{11};
+  Shape frame{6, 1, 9};
+  Problem<T> problem = problem_of<T>(frame, {2, 0, 3}, {3, 1, 3}, Around::unknown, 2, random);
+  std::vector<Array> images, weights;
+  Outputs<T> out{3, frame, false};
+
+  Scene() {
+    for (int i = 0; i < 3; ++i) {
+      images.push_back(Array::make<float>(frame, random, 1, 100, true));
+      weights.push_back(Array::make<float>(frame, random, 0.2, 1, false));
+    }
+  }
+  std::vector<LocatedPlane<T>> planes(bool on_device) {
+    std::vector<LocatedPlane<T>> result;
+    for (std::size_t i = 0; i < images.size(); ++i)
+      result.push_back({{images[i].view, out.views[i], static_cast<int64_t>(i % 2), weights[i].view, {}},
+                        on_device, on_device, on_device, on_device});
+    return result;
+  }
+  void forget() {
+    for (auto& v : out.values) std::fill(v.begin(), v.end(), T(-7));
+  }
+};
+
+template <class T>
+void work(Stepped<T>& d, Scene<T>& scene, bool on_device) {
+  const auto planes = scene.planes(on_device);
+  const auto no_poll = [] {};
+  for (int repeat = 0; repeat < 2; ++repeat) {
+    for (const auto reg : {WienerOptions<T>::laplacian, WienerOptions<T>::power}) {
+      std::vector<T> power(static_cast<std::size_t>(scene.problem.grid.rows() * scene.problem.grid.half()), T(1));
+      d.wiener(planes, WienerOptions<T>{T(0.1), reg, power.data()}, nullptr, no_poll);
+    }
+    RichardsonLucyOptions options;
+    options.iterations = 2;
+    options.acceleration = Acceleration::biggs_andrews;
+    d.richardson_lucy(planes, options, false, {}, nullptr, no_poll);
+  }
+  RichardsonLucyOptions options;
+  options.iterations = 2;
+  std::vector<T> seen(static_cast<std::size_t>(scene.frame[0] * scene.frame[2]));
+  const std::ptrdiff_t e = sizeof(T);
+  d.richardson_lucy(planes, options, true,
+                    [&](int64_t, int64_t, double, const auto& estimate) {
+                      estimate(MutableImageView<T>{seen.data(), {scene.frame[2] * e, 0, e}}, false);
+                      return true;
+                    },
+                    nullptr, no_poll);
+}
+
+template <class T>
+void fail_everywhere(PassKind kind, bool on_device, bool lazy) {
+  Scene<T> scene;
+  Device good;
+  {
+    const auto d = stepped<T>(good, scene.problem, kind);
+    work(*d, scene, on_device);
+  }
+  const auto expected = scene.out.values;
+  require(good.idle(), "everything given back");
+
+  std::int64_t failures = 0;
+  for (std::int64_t at = 0;; ++at) {
+    context = "failure at call " + std::to_string(at);
+    Device device;
+    device.lazy = lazy;
+    device.fail_at = at;
+    scene.forget();
+    bool failed = false;
+    std::unique_ptr<Stepped<T>> d;
+    try {
+      d = stepped<T>(device, scene.problem, kind);
+      work(*d, scene, on_device);
+    } catch (const cuda::OutOfDeviceMemory& error) {
+      failed = true;
+      require(error.asked > 0, "bytes asked for");
+    } catch (const cuda::DeviceFailure&) {
+      failed = true;
+    }
+    if (failed) {
+      ++failures;
+      if (d) work(*d, scene, on_device);
+    }
+    const bool made = static_cast<bool>(d);
+    d.reset();
+    require(device.idle(), "everything given back");
+    if (made) require(scene.out.values == expected, "the plan works afterwards");
+    if (!failed) break;
+  }
+  require(failures > 100, "calls that can fail");
+}
+
+// A poll or a callback that throws, a foreign stream, more than there is.
+template <class T>
+void other_errors() {
+  Scene<T> scene;
+  Device device;
+  auto d = stepped<T>(device, scene.problem, PassKind::fused);
+  struct Stop {};
+  bool stopped = false;
+  try {
+    d->wiener(scene.planes(true), WienerOptions<T>{T(0.1)}, nullptr, [] { throw Stop{}; });
+  } catch (const Stop&) {
+    stopped = true;
+  }
+  require(stopped, "poll");
+  stopped = false;
+  try {
+    RichardsonLucyOptions options;
+    options.iterations = 3;
+    d->richardson_lucy(scene.planes(false), options, true,
+                       [](int64_t plane, int64_t, double, const auto&) -> bool {
+                         if (plane == 1) throw Stop{};
+                         return true;
+                       },
+                       nullptr, [] {});
+  } catch (const Stop&) {
+    stopped = true;
+  }
+  require(stopped, "callback");
+  stopped = false;
+  try {
+    d->wiener(scene.planes(true), WienerOptions<T>{T(0.1)}, HostRuntime::foreign(), [] {});
+  } catch (const std::invalid_argument&) {
+    stopped = true;
+  }
+  require(stopped, "foreign stream");
+  work(*d, scene, false);
+  d.reset();
+  require(device.idle(), "everything given back");
+}
+
+}  // namespace
+}  // namespace fastdeblur::tests
+
+int main() {
+  using namespace fastdeblur::tests;
+  for (const bool on_device : {false, true}) {
+    fail_everywhere<float>(PassKind::fused, on_device, true);
+    fail_everywhere<float>(PassKind::plain, on_device, on_device);
+  }
+  fail_everywhere<double>(PassKind::plain, false, true);
+  other_errors<float>();
+  return 0;
+}
