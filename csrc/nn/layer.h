@@ -203,6 +203,10 @@ std::unique_ptr<Layer> make_copy();
 // What a layer does to each number alone, or null.
 const Activation* activation_of(const Layer& layer);
 
+// What a node channel_attention stands for: a chain that begins at its input, whose last part multiplies that
+// with what came before. Inputs are left to the caller.
+std::vector<NodeSpec> parts_of_attention(const NodeSpec& node);
+
 // The table of operations.
 std::unique_ptr<Layer> make_layer(const NodeSpec& node);
 

@@ -511,134 +511,6 @@ class WindowPool final : public Layer {
   Window window_;
 };
 
-// What becomes of the means in channel attention.
-struct Gate {
-  std::vector<float> weight, bias, squeeze, squeeze_bias;  // weight: (c, s), squeeze: (s, c)
-  int64_t c = 0, s = 0;
-  bool sigmoid = false;
-
-  void operator()(const float* p, float* hidden, float* out) const {
-    if (!squeeze.empty()) {
-      for (int64_t i = 0; i < s; ++i) {
-        float sum = squeeze_bias.empty() ? 0.0f : squeeze_bias[static_cast<std::size_t>(i)];
-        for (int64_t k = 0; k < c; ++k) sum += squeeze[static_cast<std::size_t>(i * c + k)] * p[k];
-        hidden[i] = sum < 0.0f ? 0.0f : sum;
-      }
-      p = hidden;
-    }
-    for (int64_t i = 0; i < c; ++i) {
-      float sum = bias.empty() ? 0.0f : bias[static_cast<std::size_t>(i)];
-      for (int64_t k = 0; k < s; ++k) sum += weight[static_cast<std::size_t>(i * s + k)] * p[k];
-      out[i] = sigmoid ? sigmoid_of(sum) : sum;
-    }
-  }
-};
-
-class FrameAttention final : public Layer {
- public:
-  explicit FrameAttention(Gate gate) : gate_(std::move(gate)) {}
-  Shape shape(const std::vector<Shape>& in) const override {
-    require(in[0].c == gate_.c, "weight: expected one for the channels that there are");
-    return in[0];
-  }
-  bool needs_sums() const override { return true; }
-  std::vector<float> finish(const std::vector<double>& sums, const std::vector<double>&,
-                            double pixels) const override {
-    const std::vector<float> means = means_of(sums, pixels);
-    std::vector<float> hidden(static_cast<std::size_t>(gate_.s)), state = blocks_of(gate_.c);
-    gate_(means.data(), hidden.data(), state.data());
-    return state;
-  }
-  void row(Call& call, int64_t y) const override {
-    const int64_t n = call.columns.size();
-    for (int64_t b = 0; b < call.out.blocks; ++b) {
-      const float* in = call.in[0].at(y, call.columns.lo, b);
-      float* out = call.out.at(y, call.columns.lo, b);
-      const V factor = load(call.state + b * L);
-      for (int64_t x = 0; x < n; ++x) store(out + x * L, load(in + x * L) * factor);
-    }
-  }
-
- private:
-  Gate gate_;
-};
-
-class WindowAttention final : public Layer {
- public:
-  WindowAttention(Gate gate, Window window) : gate_(std::move(gate)), window_(window) {
-    // The first product's matrix, turned and filled up to blocks: [input][output block][lane].
-    const bool squeezed = !gate_.squeeze.empty();
-    pack(squeezed ? gate_.squeeze : gate_.weight, squeezed ? gate_.s : gate_.c, gate_.c, first_);
-    if (squeezed) pack(gate_.weight, gate_.c, gate_.s, second_);
-    first_bias_ = squeezed ? gate_.squeeze_bias : gate_.bias;
-    first_bias_.resize(static_cast<std::size_t>(ceil_div(squeezed ? gate_.s : gate_.c, L) * L));
-    second_bias_ = gate_.bias;
-    second_bias_.resize(static_cast<std::size_t>(ceil_div(gate_.c, L) * L));
-  }
-  Shape shape(const std::vector<Shape>& in) const override {
-    require(in[0].c == gate_.c, "weight: expected one for the channels that there are");
-    return in[0];
-  }
-  Range reads(int, int axis, Range out, int64_t n) const override {
-    return axis == 0 ? window_.rows(out, n) : window_.columns(out, n);
-  }
-  bool looks_far() const override { return true; }
-  double cost(const std::vector<Shape>& in) const override {
-    return static_cast<double>(in[0].c) * (4.0 + static_cast<double>(gate_.s));
-  }
-  void row(Call& call, int64_t y) const override {
-    const int64_t n = call.columns.size(), lo = call.columns.lo, blocks = call.out.blocks;
-    call.scratch.resize(static_cast<std::size_t>((n * blocks + 2 * ceil_div(gate_.s, L) + 2 * blocks) * L));
-    float* means = call.scratch.data();  // [x][block][L]
-    float* hidden = means + n * blocks * L;
-    float* gate = hidden + ceil_div(gate_.s, L) * L;
-    window_.row(call, y, [&](int64_t b, int64_t x, const float* mean) {
-      std::copy_n(mean, L, means + ((x - lo) * blocks + b) * L);
-    });
-    const float* const source = call.in[0].at(y, lo);
-    float* const target = call.out.at(y, lo);
-    for (int64_t x = 0; x < n; ++x) {
-      const float* p = means + x * blocks * L;
-      if (gate_.squeeze.empty()) {
-        product(first_, first_bias_, p, gate_.c, gate_.c, gate);
-      } else {
-        product(first_, first_bias_, p, gate_.c, gate_.s, hidden);
-        for (int64_t i = 0; i < gate_.s; ++i) hidden[i] = hidden[i] < 0.0f ? 0.0f : hidden[i];
-        product(second_, second_bias_, hidden, gate_.s, gate_.c, gate);
-      }
-      if (gate_.sigmoid)
-        for (int64_t i = 0; i < blocks * L; ++i) gate[i] = sigmoid_of(gate[i]);
-      for (int64_t b = 0; b < blocks; ++b)
-        store(target + b * call.out.block + x * L,
-              load(source + b * call.in[0].block + x * L) * load(gate + b * L));
-    }
-  }
-
- private:
-  static void pack(const std::vector<float>& matrix, int64_t outputs, int64_t inputs,
-                   std::vector<float>& packed) {
-    const int64_t width = ceil_div(outputs, L) * L;
-    packed.assign(static_cast<std::size_t>(inputs * width), 0.0f);
-    for (int64_t o = 0; o < outputs; ++o)
-      for (int64_t c = 0; c < inputs; ++c)
-        packed[static_cast<std::size_t>(c * width + o)] = matrix[static_cast<std::size_t>(o * inputs + c)];
-  }
-  static void product(const std::vector<float>& packed, const std::vector<float>& bias, const float* p,
-                      int64_t inputs, int64_t outputs, float* out) {
-    const int64_t blocks = ceil_div(outputs, L);
-    for (int64_t b = 0; b < blocks; ++b) {
-      V sum = load(bias.data() + b * L);
-      for (int64_t c = 0; c < inputs; ++c)
-        sum += load(packed.data() + (c * blocks + b) * L) * broadcast(p[c]);
-      store(out + b * L, sum);
-    }
-  }
-
-  Gate gate_;
-  Window window_;
-  std::vector<float> first_, second_, first_bias_, second_bias_;
-};
-
 // Made between two stages, by the network's caller.
 class Whole final : public Layer {
  public:
@@ -708,31 +580,6 @@ std::unique_ptr<Window> window_of(const NodeSpec& n) {
                                   whole(size[1], "window", 1, kMostPixels));
 }
 
-std::unique_ptr<Layer> attention(const NodeSpec& n) {
-  Gate gate;
-  const Tensor* weight = tensor(n, "weight", 2);
-  gate.weight = weight->values;
-  gate.c = weight->shape[0];
-  gate.s = weight->shape[1];
-  require(gate.c <= kMostChannels && gate.s <= kMostChannels, "weight: too many channels");
-  gate.bias = values(n, "bias", true);
-  per_channel(gate.bias, gate.c, "bias");
-  if (const Tensor* squeeze = tensor(n, "squeeze_weight", 2, true)) {
-    require(squeeze->shape[0] == gate.s && squeeze->shape[1] == gate.c,
-            "squeeze_weight: expected another shape");
-    gate.squeeze = squeeze->values;
-    gate.squeeze_bias = values(n, "squeeze_bias", true);
-    per_channel(gate.squeeze_bias, gate.s, "squeeze_bias");
-  } else {
-    require(gate.s == gate.c, "weight: expected one for the channels that there are");
-  }
-  const std::string then = text(n, "activation");
-  require(then == "none" || then == "sigmoid", "activation: expected 'none' or 'sigmoid'");
-  gate.sigmoid = then == "sigmoid";
-  if (const auto window = window_of(n)) return std::make_unique<WindowAttention>(std::move(gate), *window);
-  return std::make_unique<FrameAttention>(std::move(gate));
-}
-
 using Maker = std::unique_ptr<Layer> (*)(const NodeSpec&);
 
 struct Row {
@@ -787,7 +634,6 @@ const Row kTable[] = {
        if (const auto window = window_of(n)) return std::make_unique<WindowPool>(*window);
        return std::make_unique<FramePool>();
      }},
-    {"channel_attention", 1, attention},
     {"fft_wiener", 1,
      [](const NodeSpec& n) -> std::unique_ptr<Layer> {
        return std::make_unique<Whole>(values(n, "log_balance"));
@@ -821,6 +667,35 @@ std::unique_ptr<Layer> make_copy() { return std::make_unique<Pointwise>(Activati
 const Activation* activation_of(const Layer& layer) {
   const auto* pointwise = dynamic_cast<const Pointwise*>(&layer);
   return pointwise ? &pointwise->activation() : nullptr;
+}
+
+std::vector<NodeSpec> parts_of_attention(const NodeSpec& node) {
+  const Tensor* weight = tensor(node, "weight", 2);
+  const Tensor* squeeze = tensor(node, "squeeze_weight", 2, true);
+  require(!tensor(node, "squeeze_bias", 1, true) || squeeze,
+          "squeeze_bias: has no meaning without squeeze_weight");
+  const int64_t c = weight->shape[0], s = weight->shape[1];
+  require(squeeze ? squeeze->shape[0] == s && squeeze->shape[1] == c : s == c,
+          "weight: expected another shape");
+  const std::string then = text(node, "activation");
+  require(then == "none" || then == "sigmoid", "activation: expected 'none' or 'sigmoid'");
+  require(node.inputs.size() == 1, "expected another number of inputs");
+  std::vector<NodeSpec> parts{{"average_pool", {}, {}, {}}};
+  const auto window = node.attributes.find("window");
+  if (window != node.attributes.end()) parts[0].attributes["window"] = window->second;
+  const auto add_linear = [&](const std::string& matrix, const std::string& plus) {
+    parts.push_back({"linear", {}, {}, {{"weight", node.tensors.at(matrix)}}});
+    if (const auto bias = node.tensors.find(plus); bias != node.tensors.end())
+      parts.back().tensors["bias"] = bias->second;
+  };
+  if (squeeze) {
+    add_linear("squeeze_weight", "squeeze_bias");
+    parts.push_back({"relu", {}, {}, {}});
+  }
+  add_linear("weight", "bias");
+  if (then == "sigmoid") parts.push_back({"sigmoid", {}, {}, {}});
+  parts.push_back({"multiply", {}, {}, {}});
+  return parts;
 }
 
 std::unique_ptr<Layer> make_layer(const NodeSpec& node) {

@@ -73,6 +73,38 @@ std::vector<Range> divided(int64_t n, int64_t parts, int64_t unit) {
   return ranges;
 }
 
+// The same network without nodes that stand for others; origin: each node's number in the given one.
+NetworkSpec expanded(const NetworkSpec& given, std::vector<int64_t>& origin) {
+  NetworkSpec spec = given;
+  spec.nodes.clear();
+  std::vector<int64_t> value{0};  // where the given one's values are
+  const auto moved = [&](int64_t v) {
+    require(v >= 0 && v < static_cast<int64_t>(value.size()), "inputs: expected values made before");
+    return value[static_cast<std::size_t>(v)];
+  };
+  for (std::size_t k = 0; k < given.nodes.size(); ++k) {
+    NodeSpec node = given.nodes[k];
+    for (int64_t& i : node.inputs) i = moved(i);
+    if (node.op == "channel_attention") {
+      for (NodeSpec& part : parts_of_attention(node)) {
+        const auto before = static_cast<int64_t>(spec.nodes.size());
+        part.inputs = {part.op == "average_pool" || part.op == "multiply" ? node.inputs[0] : before};
+        if (part.op == "multiply") part.inputs.push_back(before);
+        spec.nodes.push_back(std::move(part));
+        origin.push_back(static_cast<int64_t>(k));
+      }
+    } else {
+      spec.nodes.push_back(std::move(node));
+      origin.push_back(static_cast<int64_t>(k));
+    }
+    value.push_back(static_cast<int64_t>(spec.nodes.size()));
+  }
+  require(given.output >= 0 && given.output < static_cast<int64_t>(value.size()),
+          "output: expected a value's number");
+  spec.output = value[static_cast<std::size_t>(given.output)];
+  return spec;
+}
+
 }  // namespace
 
 // One pass over the frame: what can be made before the next sums over all of it are needed.
@@ -120,24 +152,22 @@ struct Network::Frame {
 
 Network::~Network() = default;
 
-Network::Network(const NetworkSpec& spec)
-    : channels_(spec.channels),
-      scale_(spec.scale),
-      offset_(spec.offset),
-      out_scale_(spec.out_scale),
-      out_offset_(spec.out_offset),
-      multiple_of_(spec.multiple_of) {
+Network::Network(const NetworkSpec& given)
+    : channels_(given.channels),
+      scale_(given.scale),
+      offset_(given.offset),
+      out_scale_(given.out_scale),
+      out_offset_(given.out_offset),
+      multiple_of_(given.multiple_of) {
+  std::vector<int64_t> origin;
+  const NetworkSpec spec = expanded(given, origin);
   const auto count = static_cast<int64_t>(spec.nodes.size());
   require(channels_ >= 1 && channels_ <= kMostChannels, "channels: expected a number in range");
   require(count <= 10000, "nodes: too many");
-  require(spec.output >= 0 && spec.output <= count, "output: expected a value's number");
   for (const int64_t m : multiple_of_)
     require(m >= 1 && m <= 1 << 16, "multiple_of: expected numbers in range");
   std::vector<int> uses(static_cast<std::size_t>(count + 1), 0);
   std::vector<char> wanted(static_cast<std::size_t>(count + 1), 0);
-  for (int64_t k = 0; k < count; ++k)
-    for (const int64_t i : spec.nodes[static_cast<std::size_t>(k)].inputs)
-      require(i >= 0 && i <= k, "inputs: expected values made before");
   wanted[static_cast<std::size_t>(spec.output)] = 1;
   ++uses[static_cast<std::size_t>(spec.output)];
   for (int64_t k = count; k >= 1; --k)
@@ -261,7 +291,7 @@ Network::Network(const NetworkSpec& spec)
     // Sums are taken as rows are made, and a whole result's are not.
     if (layer->needs_sums() && is_whole(in[0]))
       in[0] = variant(in[0], copy, Margin::none, [] { return make_copy(); });
-    add_step(std::move(layer), std::move(in), k + 1, k);
+    add_step(std::move(layer), std::move(in), k + 1, origin[static_cast<std::size_t>(k)]);
   }
   output_ = alias[static_cast<std::size_t>(spec.output)];
   if (output_ == 0) image();
@@ -602,9 +632,21 @@ void Network::run(const Image& image, float* out, int threads, int64_t max_memor
   std::vector<Buffer<float>> kept(values);
   std::vector<Rows> kept_rows(values);
   std::vector<std::vector<float>> states(steps_.size());
+  // Memory of values that nobody reads any more: fresh pages cost as much as a layer.
+  std::vector<Buffer<float>> spare;
   const auto keep = [&](std::size_t v) {
     const Range all{0, frame.shapes[v].w};
-    kept[v] = Buffer<float>(frame.floats(v, all, frame.shapes[v].h));
+    const int64_t size = frame.floats(v, all, frame.shapes[v].h);
+    const auto fits = std::find_if(spare.begin(), spare.end(), [&](const Buffer<float>& b) {
+      return b.size() >= size && b.size() <= size + size / 8;
+    });
+    if (fits != spare.end()) {
+      kept[v] = std::move(*fits);
+      spare.erase(fits);
+    } else {
+      spare.clear();
+      kept[v] = Buffer<float>(size);
+    }
     kept_rows[v] = frame.layout(v, all, frame.shapes[v].h);
     kept_rows[v].base = kept[v].data();
   };
@@ -726,7 +768,10 @@ void Network::run(const Image& image, float* out, int threads, int64_t max_memor
       states[k] = step.layer->finish(total, squares, static_cast<double>(s.h) * static_cast<double>(s.w));
     }
     for (std::size_t v = 0; v < values; ++v)
-      if (frame.kept[v] && frame.last[v] <= stage.number) kept[v] = Buffer<float>();
+      if (frame.kept[v] && frame.last[v] <= stage.number && kept[v].size()) {
+        spare.push_back(std::move(kept[v]));
+        kept[v] = Buffer<float>();
+      }
   }
 }
 
