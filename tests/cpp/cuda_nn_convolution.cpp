@@ -82,7 +82,7 @@ void check(const Case& k, double tolerance) {
   Convolution c = p.shape;
   c.in = xt.data();
   c.out = out.data();
-  c.add = k.add ? mt.data() : nullptr;
+  c.with = k.add ? mt.data() : nullptr;
   c.weights = weights.data();
   c.bias = p.bias.data();
   c.offsets = p.offsets.data();

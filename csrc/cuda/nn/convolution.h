@@ -24,7 +24,8 @@ constexpr int kThreads = kTileHeight / kRowsOfWarp * kWarp;
 struct Convolution {
   const void* in;
   void* out;
-  const void* add;      // of the result's shape, added after the activation; or null
+  const void* with;  // of the result's shape: added after the activation, or multiplied (`times`); or null
+  bool times;
   const void* weights;  // [group][tile of channels][step][packed]
   const float* bias;    // of all columns, as the weights have them
   const std::int32_t* offsets;
@@ -198,10 +199,10 @@ struct ConvolutionKernel {
                          place.group * c.group_out + block;
       if (c.activation.kind != Activation::none)
         for (int j = 0; j < 8; ++j) v[j] = c.activation(v[j]);
-      if (c.add) {
+      if (c.with) {
         float more[8];
-        load8(c.add, at, format_of<T>, more);
-        for (int j = 0; j < 8; ++j) v[j] += more[j];
+        load8(c.with, at, format_of<T>, more);
+        for (int j = 0; j < 8; ++j) v[j] = c.times ? v[j] * more[j] : v[j] + more[j];
       }
       if (block * 8 + 8 > c.outputs)
         for (int j = 0; j < 8; ++j) v[j] = block * 8 + j < c.outputs ? v[j] : 0.0f;

@@ -33,6 +33,21 @@ struct Pack {
 constexpr int kPatchBytes = 40 << 10;  // that are asked for, so that several blocks share a multiprocessor
 constexpr int kMostPatchBytes = 96 << 10;  // that are taken if need be; every device since 8.0 has them
 
+inline double patch_bytes(int kh, int kw, int sy, int sx, int number) {
+  return double((kTileHeight - 1) * sy + kh) * ((kTileWidth - 1) * sx + kw) * 8 * number;
+}
+// Whether a patch of one block of channels fits twice.
+inline bool patch_fits(int kh, int kw, int sy, int sx, int number) {
+  return 2 * patch_bytes(kh, kw, sy, sx, number) <= kMostPatchBytes;
+}
+// Whether an image's few channels are better laid out as rows of taps.
+inline bool narrow_pays(const Pack& p) {
+  const int pieces = (p.kw * p.inputs + 7) / 8;
+  return p.inputs < 8 && pieces < p.kw &&
+         double((kTileHeight - 1) * p.sy + p.kh) * kTileWidth * ((pieces | 1) * 8) * p.number <=
+             kMostPatchBytes;
+}
+
 inline Packed pack(const Pack& p) {
   const auto up = [](int a, int b) { return (a + b - 1) / b; };
   Packed result;
