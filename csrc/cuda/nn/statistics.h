@@ -115,8 +115,9 @@ struct FrameStatistics {
     double variance = square / pixels - away * away;
     if (variance < 0) variance = 0;
     centre[c] = static_cast<float>(mean);
-    scale[c] = static_cast<float>(static_cast<double>(weight[c]) / sqrt(variance + eps));
-    shift[c] = bias[c];
+    const double w = c >= in.channels ? 0.0 : weight ? static_cast<double>(weight[c]) : 1.0;
+    scale[c] = static_cast<float>(w / sqrt(variance + eps));
+    shift[c] = bias ? bias[c] : 0.0f;
   }
 };
 
@@ -124,7 +125,7 @@ struct FrameStatistics {
 struct LayerNormalised {
   Format f;
   Value in, out;
-  const float *weight, *bias;  // padded with zeros
+  const float *weight, *bias;  // padded with zeros; null: 1 and 0
   float eps;
 
   FD_HD void operator()(int64_t i) const {
@@ -146,7 +147,12 @@ struct LayerNormalised {
     const float factor = 1.0f / sqrtf(square / count + eps);
     for (int b = 0; b < in.blocks; ++b) {
       load8(in.data, i * in.blocks + b, f, v);
-      for (int j = 0; j < 8; ++j) v[j] = (v[j] - mean) * factor * weight[b * 8 + j] + bias[b * 8 + j];
+      for (int j = 0; j < 8; ++j) {
+        v[j] = (v[j] - mean) * factor;
+        if (weight) v[j] *= weight[b * 8 + j];
+        if (bias) v[j] += bias[b * 8 + j];
+      }
+      clear_idle(v, b, in.channels);
       store8(out.data, i * in.blocks + b, f, v);
     }
   }

@@ -1,0 +1,165 @@
+// The device's engine for networks against the processor's: every operation, and chains that it joins, plans
+// and records.
+#include "cuda_nn_cases.h"
+
+namespace fastdeblur::tests {
+namespace {
+
+int failures = 0;
+
+void expect(bool ok, const std::string& what) {
+  if (ok) return;
+  ++failures;
+  std::printf("FAILED: %s\n", what.c_str());
+}
+
+// roundings: of 16 bits that follow one another; each adds its square.
+void compare(const std::string& name, const NetworkSpec& spec, int64_t h, int64_t w, double roundings = 4) {
+  const Frame frame(spec.channels, h, w);
+  const std::vector<float> wanted = by_processor(spec, frame);
+  for (const Format f : {Format::half, Format::bfloat, Format::single}) {
+    Machine machine(spec, f);
+    const std::vector<float> once = machine.run(frame);
+    const double away = difference(once, wanted);
+    const double limit = f == Format::single ? 2e-5
+                         : f == Format::half ? 5e-3
+                                             : 5e-3 * std::max(1.0, std::sqrt(roundings / 4));
+    if (!(away <= limit)) {
+      ++failures;
+      std::printf("FAILED: %s, %lld x %lld, format %d: %.2e\n", name.c_str(), static_cast<long long>(h),
+                  static_cast<long long>(w), static_cast<int>(f), away);
+    }
+    // A graph of it, and arrays in device memory, give the same bits; so does another order of threads.
+    machine.run(frame);
+    expect(machine.run(frame) == once, name + ": recorded, the same");
+    expect(machine.device.graphs > 0, name + ": is recorded");
+    if (f == Format::half) {
+      expect(machine.run(frame, true) == once, name + ": in device memory, the same");
+      Machine other(spec, f, OrderedLauncher::Order::descending);
+      expect(other.run(frame) == once, name + ": in another order, the same");
+    }
+  }
+}
+
+using Attributes = std::map<std::string, nn::Attribute>;
+
+// A layer between a linear one that makes `in` channels and one that brings back the image's.
+template <class Make>
+void enclosed(const std::string& name, int64_t in, Make make, int64_t h, int64_t w) {
+  Builder b(3);
+  const int64_t x = b.linear(0, in), y = make(b, x);
+  b.linear(y, 3);
+  compare(name + " of " + std::to_string(in), b.spec(), h, w);
+}
+
+void operations() {
+  const std::vector<std::pair<int64_t, int64_t>> sizes{{1, 1}, {13, 21}};
+  for (const int64_t c : {1, 3, 7, 8, 9, 16, 24, 64, 72})
+    for (const auto& [h, w] : sizes) {
+      const auto check = [&, h = h, w = w](const std::string& name, auto make) {
+        enclosed(name, c, make, h, w);
+      };
+      check("conv 3x3", [](Builder& b, int64_t x) { return b.conv(x, 9); });
+      check("depthwise", [&](Builder& b, int64_t x) { return b.conv(x, c, {3, 5, 1, 1, c}); });
+      check("layer norm", [&](Builder& b, int64_t x) {
+        return b.add({"layer_norm",
+                      {x},
+                      {{"eps", 1e-2}},
+                      {{"weight", b.numbers({c}, 1.0f)}, {"bias", b.numbers({c})}}},
+                     c);
+      });
+      check("instance norm", [&](Builder& b, int64_t x) {
+        return b.add({"instance_norm",
+                      {x},
+                      {{"eps", 1e-2}},
+                      {{"weight", b.numbers({c}, 1.0f)}, {"bias", b.numbers({c})}}},
+                     c);
+      });
+      check("mean of the frame", [](Builder& b, int64_t x) {
+        return b.two("multiply", x, b.add({"average_pool", {x}, {{"window", {}}}, {}}, b.channels(x)));
+      });
+      check("windows", [](Builder& b, int64_t x) {
+        return b.add({"average_pool", {x}, {{"window", std::vector<double>{5, 6}}}, {}}, b.channels(x));
+      });
+      check("attention", [&](Builder& b, int64_t x) {
+        return b.add({"channel_attention",
+                      {x},
+                      {{"window", std::vector<double>{7, 40}}, {"activation", std::string("sigmoid")}},
+                      {{"weight", b.numbers({c, 4})},
+                       {"squeeze_weight", b.numbers({4, c})},
+                       {"bias", b.numbers({c})}}},
+                     c);
+      });
+      check("prelu",
+            [&](Builder& b, int64_t x) { return b.add({"prelu", {x}, {}, {{"slope", b.numbers({c})}}}, c); });
+      check("bias, scale and tanh", [&](Builder& b, int64_t x) {
+        const int64_t y = b.simple("tanh", x);  // used twice: neither joins what made it
+        const int64_t z = b.add({"bias", {y}, {}, {{"bias", b.numbers({c})}}}, c);
+        return b.two("multiply", b.simple("gelu", b.add({"scale", {z}, {}, {{"scale", b.numbers({c})}}}, c)),
+                     y);
+      });
+      check("joined", [&](Builder& b, int64_t x) {
+        const int64_t y = b.conv(x, 2 * c, {1, 1});
+        const int64_t z = b.add({"scale", {y}, {}, {{"scale", b.numbers({2 * c}, 1.0f)}}}, 2 * c);
+        return b.two("add", x, b.add({"simple_gate", {z}, {}, {}}, c));
+      });
+      check("pixel shuffle", [&](Builder& b, int64_t x) {
+        const int64_t y = b.add({"pixel_shuffle", {b.linear(x, 4 * c)}, {{"factor", 2.0}}, {}}, c);
+        return b.add({"pixel_unshuffle", {y}, {{"factor", 2.0}}, {}}, 4 * c);
+      });
+      check("concat", [&](Builder& b, int64_t x) {
+        return b.add({"concat", {x, 0, x, b.linear(x, 8)}, {}, {}}, 2 * c + 11);
+      });
+    }
+  for (const auto& [h, w] : std::vector<std::pair<int64_t, int64_t>>{{6, 10}, {18, 34}}) {
+    const auto check = [&, h = h, w = w](const std::string& name, int64_t c, auto make) {
+      enclosed(name, c, make, h, w);
+    };
+    using Conv = Builder::Conv;
+    check("conv 9x9, reflected", 16,
+          [](Builder& b, int64_t x) { return b.conv(x, 8, Conv{9, 9, 1, 1, 1, true}); });
+    check("groups of whole blocks", 32,
+          [](Builder& b, int64_t x) { return b.conv(x, 16, Conv{3, 3, 1, 1, 2}); });
+    check("groups of odd sizes", 12,
+          [](Builder& b, int64_t x) { return b.conv(x, 20, Conv{3, 3, 1, 1, 4}); });
+    check("depthwise, gated", 32, [](Builder& b, int64_t x) {
+      return b.two("add", b.add({"simple_gate", {b.conv(x, 32, Conv{3, 3, 1, 1, 32, true})}, {}, {}}, 16),
+                   b.linear(0, 16));
+    });
+    check("down and up", 24, [](Builder& b, int64_t x) {
+      return b.transposed(b.conv(x, 40, Conv{2, 2, 2, 2}), 12, 4, 2, 1, 1);
+    });
+    check("up, odd kernel and groups", 16, [](Builder& b, int64_t x) {
+      const int64_t y = b.conv(x, 16, Conv{2, 2, 2, 2});
+      return b.add({"resize",
+                    {b.transposed(y, 16, 3, 2, 1, 0, 2)},
+                    {{"factor", std::vector<double>{1, 1}}, {"mode", std::string("nearest")}},
+                    {}},
+                   16);
+    });
+    for (const char* mode : {"nearest", "bilinear"})
+      check(mode, 9, [&](Builder& b, int64_t x) {
+        const int64_t y = b.add(
+            {"resize", {x}, {{"factor", std::vector<double>{3, 0.5}}, {"mode", std::string(mode)}}, {}}, 9);
+        return b.add(
+            {"resize", {y}, {{"factor", std::vector<double>{1.0 / 3, 2}}, {"mode", std::string(mode)}}, {}},
+            9);
+      });
+    check("kernel larger than shared memory", 8,
+          [](Builder& b, int64_t x) { return b.conv(x, 8, Conv{61, 61}); });
+    check("pixels multiplied by one channel", 16,
+          [](Builder& b, int64_t x) { return b.two("multiply", x, b.linear(x, 1)); });
+    check("wiener", 9, [](Builder& b, int64_t x) {
+      return b.add({"fft_wiener", {x}, {}, {{"log_balance", b.numbers({9})}}}, 9);
+    });
+  }
+}
+
+}  // namespace
+}  // namespace fastdeblur::tests
+
+int main() {
+  using namespace fastdeblur::tests;
+  operations();
+  return failures ? 1 : 0;
+}
