@@ -128,7 +128,7 @@ passes() {
   local architecture
   architecture=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
   nvcc -O3 -std=c++20 -gencode "arch=compute_$architecture,code=sm_$architecture" -Icsrc -o "$WORK/passes" \
-    benchmarks/gpu_passes.cu -lcufft || return
+    benchmarks/gpu_passes.cu -ldl || return
   "$WORK/passes" | tee "$OUT/gpu-passes-sm$architecture.json"
 }
 

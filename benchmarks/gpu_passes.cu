@@ -1,11 +1,12 @@
-// The fused passes against a device copy and cuFFT, pass by pass and method by method, for a list of grids; and
-// whether both compute the same. Prints JSON. Built with nvcc alone:
+// The fused passes against a device copy and cuFFT, pass by pass and method by method, for a list of grids;
+// and whether both compute the same. Prints JSON. Built with nvcc alone:
 //
 //     nvcc -O3 -std=c++20 -arch=native -Icsrc -o gpu_passes benchmarks/gpu_passes.cu -ldl
 //     ./gpu_passes [--blocks N] [--grid 4096x1x4096]...
 //
-// --blocks: tiles so small that this many blocks (default 3) share a multiprocessor. cuFFT is looked for at run
-// time (FASTDEBLUR_CUFFT names its file, if the loader does not find it); without it the fused passes are timed alone.
+// --blocks: tiles so small that this many blocks (default 3) share a multiprocessor. cuFFT is looked for at
+// run time (FASTDEBLUR_CUFFT names its file, if the loader does not find it); without it the fused passes are
+// timed alone.
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -133,7 +134,8 @@ struct Update {
 template <class F>
 __global__ void pointwise(std::int64_t n, F f) {
   const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) f(i);
+  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step)
+    f(i);
 }
 template <class F>
 void each(std::int64_t n, F f) {
@@ -312,7 +314,9 @@ void run(const Grid& g, const cuda::Limits& limits, const Cufft& cufft) {
     columns();
     rows_inverse();
   };
-  const auto start = [&] { check(cudaMemcpy(estimate.at, image.at, pixels * sizeof(T), cudaMemcpyDeviceToDevice)); };
+  const auto start = [&] {
+    check(cudaMemcpy(estimate.at, image.at, pixels * sizeof(T), cudaMemcpyDeviceToDevice));
+  };
 
   fused_wiener();
   check(cudaDeviceSynchronize());
@@ -331,7 +335,8 @@ void run(const Grid& g, const cuda::Limits& limits, const Cufft& cufft) {
   const bool repeats = fused_sums.change == again.change && fused_sums.size == again.size;
 
   std::vector<Timed> all{
-      {"copy", [&] { check(cudaMemcpyAsync(out.at, image.at, pixels * sizeof(T), cudaMemcpyDeviceToDevice)); }},
+      {"copy",
+       [&] { check(cudaMemcpyAsync(out.at, image.at, pixels * sizeof(T), cudaMemcpyDeviceToDevice)); }},
       {"rows_forward", rows_forward},
       {"columns", columns},
       {"rows_inverse", rows_inverse},
@@ -401,20 +406,24 @@ void run(const Grid& g, const cuda::Limits& limits, const Cufft& cufft) {
     cufft.destroy(inverse_plan);
   }
 
-  std::printf("\"covered\": true, \"columns\": %d, \"rows\": %d, \"blocks\": [%lld, %lld], \"shared\": [%d, %d],",
-              1 << plan.slabs(nullptr).log_width, 1 << plan.shape(nullptr, Rows::all).log_lines,
-              static_cast<long long>(plan.column_geometry().blocks),
-              static_cast<long long>(plan.row_geometry(Rows::all, 0).blocks), plan.column_geometry().shared,
-              plan.row_geometry(Rows::all, 0).shared);
+  std::printf(
+      "\"covered\": true, \"columns\": %d, \"rows\": %d, \"blocks\": [%lld, %lld], \"shared\": [%d, %d],",
+      1 << plan.slabs(nullptr).log_width, 1 << plan.shape(nullptr, Rows::all).log_lines,
+      static_cast<long long>(plan.column_geometry().blocks),
+      static_cast<long long>(plan.row_geometry(Rows::all, 0).blocks), plan.column_geometry().shared,
+      plan.row_geometry(Rows::all, 0).shared);
   std::printf("\n     \"repeats\": %s, \"wiener_error\": %.3g, \"richardson_lucy_error\": %.3g,",
               repeats ? "true" : "false", far, far_estimate);
   const double image_bytes = double(pixels) * sizeof(T), spectrum_bytes = double(half) * sizeof(Complex<T>);
   const double copied = 2 * image_bytes / median(all[0].micros) / 1e3;  // GB/s
-  // What the passes move at least: image in, spectrum out; spectrum and transfer function in, spectrum out; ...
+  // What the passes move at least: image in, spectrum out; spectrum and transfer function in, spectrum out;
+  // ...
   const double least_wiener = 2 * image_bytes + 5 * spectrum_bytes;
   const double least_iteration = 10 * spectrum_bytes + 3 * image_bytes;
-  std::printf(" \"copy_gb_per_s\": %.0f, \"wiener_bound_us\": %.1f, \"richardson_lucy_bound_us\": %.1f,\n     \"us\": {",
-              copied, least_wiener / copied / 1e3, least_iteration / copied / 1e3);
+  std::printf(
+      " \"copy_gb_per_s\": %.0f, \"wiener_bound_us\": %.1f, \"richardson_lucy_bound_us\": %.1f,\n     "
+      "\"us\": {",
+      copied, least_wiener / copied / 1e3, least_iteration / copied / 1e3);
   for (std::size_t i = 0; i < all.size(); ++i)
     std::printf("%s\"%s\": %.2f", i ? ", " : "", all[i].name, median(all[i].micros));
   std::printf("}}");
@@ -440,10 +449,24 @@ int main(int count, char** arguments) {
   }
   const bool all = grids.empty();
   if (all)
-    for (const auto& full : {std::array<int64_t, 3>{256, 1, 256}, {512, 1, 512}, {1024, 1, 1024}, {1080, 1, 1920},
-                             {1120, 1, 1944}, {1500, 1, 1536}, {2048, 1, 2048}, {2160, 1, 3840}, {2200, 1, 3888},
-                             {3000, 1, 4000}, {4096, 1, 4096}, {4320, 1, 7680}, {8192, 1, 8192}, {64, 64, 64},
-                             {128, 128, 128}, {256, 256, 256}, {280, 300, 320}, {100, 512, 512}})
+    for (const auto& full : {std::array<int64_t, 3>{256, 1, 256},
+                             {512, 1, 512},
+                             {1024, 1, 1024},
+                             {1080, 1, 1920},
+                             {1120, 1, 1944},
+                             {1500, 1, 1536},
+                             {2048, 1, 2048},
+                             {2160, 1, 3840},
+                             {2200, 1, 3888},
+                             {3000, 1, 4000},
+                             {4096, 1, 4096},
+                             {4320, 1, 7680},
+                             {8192, 1, 8192},
+                             {64, 64, 64},
+                             {128, 128, 128},
+                             {256, 256, 256},
+                             {280, 300, 320},
+                             {100, 512, 512}})
       grids.push_back({full, full});
 
   cudaDeviceProp device;
@@ -452,10 +475,13 @@ int main(int count, char** arguments) {
   check(cudaDriverGetVersion(&driver));
   check(cudaRuntimeGetVersion(&runtime));
   const int shared = static_cast<int>(device.sharedMemPerMultiprocessor) * 3 / blocks;
-  const cuda::Limits limits{static_cast<int>(device.sharedMemPerBlockOptin), shared, device.multiProcessorCount};
+  const cuda::Limits limits{static_cast<int>(device.sharedMemPerBlockOptin), shared,
+                            device.multiProcessorCount};
   const Cufft cufft;
-  std::printf("{\"device\": \"%s\", \"compute_capability\": [%d, %d], \"driver\": %d, \"runtime\": %d, \"cufft\": %s,\n",
-              device.name, device.major, device.minor, driver, runtime, cufft.plan ? "true" : "false");
+  std::printf(
+      "{\"device\": \"%s\", \"compute_capability\": [%d, %d], \"driver\": %d, \"runtime\": %d, \"cufft\": "
+      "%s,\n",
+      device.name, device.major, device.minor, driver, runtime, cufft.plan ? "true" : "false");
   std::printf(" \"blocks_per_multiprocessor\": %d, \"cases\": [", blocks);
   for (const Grid& g : grids) run<float>(g, limits, cufft);
   for (const Grid& g : grids)

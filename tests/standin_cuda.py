@@ -43,6 +43,7 @@ def module(devices=2):
     core.fail = None  # an exception to raise in the next call
     core.OutOfDeviceMemory = OutOfDeviceMemory
     core.why_not = lambda: "" if devices else "there is no CUDA device"
+    core.device_count = lambda: devices
     core.devices = lambda: [
         {
             "index": i, "name": "Stand-in", "compute_capability": (9, 0), "total": 80 << 30, "free": 79 << 30,

@@ -175,7 +175,7 @@ CPP_LAYERS = {  # directory: what it may include
     "methods": {"methods", "core"},
     "blind": {"blind", "cpu", "core"},
     "cpu": {"cpu", "methods", "core"},
-    "cuda": {"cuda", "methods", "core"},
+    "cuda": {"cuda", "methods", "psf", "core"},
     "cuda/nn": {"cuda", "nn", "core"},
     "ndimage": {"ndimage", "cpu", "core"},
     "signal": {"signal", "cpu", "core"},

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "bindings/cuda_arrays.h"
+#include "bindings/cuda_psf.h"
 #include "bindings/problem.h"
 #include "cuda/cufft_library.h"
 #include "cuda/deconvolver.h"
@@ -35,8 +36,7 @@ void look_where_packages_are() {
     for (const char* name : below) {
       std::filesystem::path folder = std::filesystem::path(entry.cast<std::string>()) / name;
       std::error_code ignored;
-      if (std::filesystem::is_directory(folder, ignored))
-        folders.push_back(folder.make_preferred().string());
+      if (std::filesystem::is_directory(folder, ignored)) folders.push_back(folder.make_preferred().string());
     }
   }
   cuda::add_library_folders(folders);
@@ -76,8 +76,8 @@ py::list devices() {
   return result;
 }
 
-// Python's functions as an allocator; they are called with the GIL, and outlive the interpreter rather than be
-// destroyed without it.
+// Python's functions as an allocator; they are called with the GIL, and outlive the interpreter rather than
+// be destroyed without it.
 void set_allocator(const py::object& allocate, const py::object& release) {
   if (allocate.is_none() != release.is_none())
     throw py::value_error("allocate, release: expected two functions, or None twice");
@@ -188,8 +188,8 @@ void bind_precision(py::module_& m, const char* suffix) {
                        const Maps& init_maps, bool keep, const std::vector<int64_t>& frame,
                        const std::vector<int64_t>& grid, bool extended, bool dark_outside) {
              const std::vector<int64_t> psf_shape(psfs.shape() + 1, psfs.shape() + psfs.ndim());
-             Problem<T> problem = make_problem<T>(frame, grid, psf_shape, psfs.shape(0), extended,
-                                                  dark_outside, keep, 0);
+             Problem<T> problem =
+                 make_problem<T>(frame, grid, psf_shape, psfs.shape(0), extended, dark_outside, keep, 0);
              problem.psfs.assign(psfs.data(), psfs.data() + psfs.size());
              problem.data_maps = axis_maps(data_maps);
              problem.init_maps = axis_maps(init_maps);
@@ -245,11 +245,14 @@ PYBIND11_MODULE(_cuda, m) {
   m.attr("architectures") = FASTDEBLUR_CUDA_ARCHITECTURES;
   bind_out_of_memory(m);
   m.def("why_not", &why_not, "Empty if a device can compute, else one sentence.");
-  m.def("devices", &devices, "What CUDA devices there are.");
+  m.def("device_count", &cuda::device_count, "How many CUDA devices there are.");
+  m.def("devices", &devices,
+        "What CUDA devices there are, and what is free on them, which wakes each of them.");
   m.def("set_allocator", &set_allocator, py::arg("allocate"), py::arg("release"),
         "Take device memory from another pool; None, None: from our own.");
   m.def("release_pool", &cuda::release_pool, py::arg("device"),
         "Give back the memory that our own pool holds and nobody uses.");
   bind_precision<float>(m, "F32");
   bind_precision<double>(m, "F64");
+  bind_cuda_psf(m);
 }

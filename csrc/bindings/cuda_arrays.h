@@ -1,5 +1,5 @@
-// Arrays as the CUDA core takes them: (address, dtype as in the array interface, strides in bytes, whether in device
-// memory).
+// Arrays as the CUDA core takes them: (address, dtype as in the array interface, strides in bytes, whether in
+// device memory).
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -55,7 +55,8 @@ struct Located {
 
   template <class T>
   MutableImageView<T> as_output() const {
-    if (view.element != element_of<T>()) throw pybind11::type_error("out: expected the precision of the plan");
+    if (view.element != element_of<T>())
+      throw pybind11::type_error("out: expected the precision of the plan");
     return {static_cast<T*>(const_cast<void*>(view.data)), view.stride};
   }
 };

@@ -33,8 +33,8 @@ std::array<Value, 3> as_axes(const std::vector<Value>& given, Value missing) {
 }
 
 // (first, second, weight of first, weight of second) for each axis
-using Maps = std::vector<
-    std::tuple<pybind11::array_t<int64_t>, pybind11::array_t<int64_t>, pybind11::array_t<double>, pybind11::array_t<double>>>;
+using Maps = std::vector<std::tuple<pybind11::array_t<int64_t>, pybind11::array_t<int64_t>,
+                                    pybind11::array_t<double>, pybind11::array_t<double>>>;
 
 template <class Value>
 std::vector<Value> as_vector(const pybind11::array_t<Value>& array) {
@@ -96,8 +96,7 @@ WienerOptions<T> wiener_options(double balance, const std::string& reg, const py
                 : reg == "laplacian" ? WienerOptions<T>::laplacian
                                      : WienerOptions<T>::power;
   if (!power.is_none())
-    options.power_values =
-        static_cast<const T*>(pybind11::reinterpret_borrow<pybind11::array>(power).data());
+    options.power_values = static_cast<const T*>(pybind11::reinterpret_borrow<pybind11::array>(power).data());
   return options;
 }
 

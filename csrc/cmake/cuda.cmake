@@ -107,10 +107,10 @@ function(fastdeblur_add_cuda)
     set(warnings -Xcompiler=-Wall,-Wextra)
     set(errors -Werror=all-warnings -Xcompiler=-Werror)
   endif()
-  # -O2 is for the host: kernels are optimised anyway. Files of kernels compile for their architectures side by side.
+  # Files of kernels compile for their architectures side by side.
   target_compile_options(
     fastdeblur_cuda_kernels
-    PRIVATE $<$<CONFIG:Release>:-O2> --threads=0 ${warnings} $<$<BOOL:${FASTDEBLUR_WERROR}>:${errors}>)
+    PRIVATE --threads=0 ${warnings} $<$<BOOL:${FASTDEBLUR_WERROR}>:${errors}>)
 
   add_library(fastdeblur_cuda STATIC ${host})
   set_target_properties(

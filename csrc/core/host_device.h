@@ -8,3 +8,10 @@
 #else
 #define FD_HD inline __attribute__((always_inline))
 #endif
+
+// The same for longer functions, whose inlining is left to the compiler.
+#if defined(__CUDACC__)
+#define FD_HD_FUNCTION __host__ __device__ inline
+#else
+#define FD_HD_FUNCTION inline
+#endif

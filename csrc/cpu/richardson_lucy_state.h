@@ -154,16 +154,16 @@ class RichardsonLucyState {
 
   // What an iteration starts from: x, or z = max(x + step (x - x_before), 0), where z held x_before.
   auto extrapolated() {
-    return
-        [this, f = Extrapolate<T>{T(step_.step)}](int64_t k, const RowGroup&, T* __restrict lanes, Scratch<T, L>&) {
-          const T* __restrict x = at(buffers_.x, k);
-          if (acceleration_ == Acceleration::none) {
-            std::copy_n(x, n_, lanes);
-            return;
-          }
-          T* __restrict z = at(buffers_.z, k);
-          for (int64_t i = 0; i < n_; ++i) z[i] = lanes[i] = f(x[i], z[i]);
-        };
+    return [this, f = Extrapolate<T>{T(step_.step)}](int64_t k, const RowGroup&, T* __restrict lanes,
+                                                     Scratch<T, L>&) {
+      const T* __restrict x = at(buffers_.x, k);
+      if (acceleration_ == Acceleration::none) {
+        std::copy_n(x, n_, lanes);
+        return;
+      }
+      T* __restrict z = at(buffers_.z, k);
+      for (int64_t i = 0; i < n_; ++i) z[i] = lanes[i] = f(x[i], z[i]);
+    };
   }
 
   auto ratio() { return ratio_program(RlRatio<T>{scale_, background_, floor_}, false); }

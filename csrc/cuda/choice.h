@@ -1,8 +1,8 @@
-// Which passes serve a grid: the fused ones where their kernels cover it, unless a device has been measured to be
-// quicker with the library's transforms.
+// Which passes serve a grid: the fused ones where their kernels cover it, unless a device has been measured
+// to be quicker with the library's transforms.
 //
-// A row is a measurement of benchmarks/gpu_passes.cu, which prints them: the lengths (c, m, x) of a grid, bytes of
-// a real number, and which was quicker. None has been made yet.
+// A row is a measurement of benchmarks/gpu_passes.cu, which prints them: the lengths (c, m, x) of a grid,
+// bytes of a real number, and which was quicker. None has been made yet.
 #pragma once
 
 #include <array>

@@ -85,7 +85,8 @@ const CufftLibrary* cufft_library(std::string* why_not) {
   void* library = find();
   if (!library) {
     if (why_not)
-      *why_not = std::string("cuFFT (") + kNames[0] + ") was not found: pip install \"fastdeblur[cuda]\" brings it";
+      *why_not =
+          std::string("cuFFT (") + kNames[0] + ") was not found: pip install \"fastdeblur[cuda]\" brings it";
     return nullptr;
   }
   auto l = std::make_unique<CufftLibrary>();

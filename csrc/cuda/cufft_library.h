@@ -1,5 +1,5 @@
-// cuFFT, found when it is first needed: nothing is linked to it, and the package runs without it where nobody asks
-// for a device.
+// cuFFT, found when it is first needed: nothing is linked to it, and the package runs without it where nobody
+// asks for a device.
 #pragma once
 
 #include <cstddef>

@@ -30,10 +30,11 @@ class Deconvolver {
   // Arrays in device memory are read and written in the order of `stream`. Waits only where host memory is
   // written, where somebody wants to be told, or to find whether an image is bad. Throw BadImage,
   // OutOfDeviceMemory, DeviceFailure; the plan stays usable.
-  virtual void wiener(const std::vector<LocatedPlane<T>>& planes, const WienerOptions<T>& options, void* stream,
-                      const std::function<void()>& poll) = 0;
-  virtual void richardson_lucy(const std::vector<LocatedPlane<T>>& planes, const RichardsonLucyOptions& options,
-                               bool measured, const DeviceProgress<T>& progress, void* stream,
+  virtual void wiener(const std::vector<LocatedPlane<T>>& planes, const WienerOptions<T>& options,
+                      void* stream, const std::function<void()>& poll) = 0;
+  virtual void richardson_lucy(const std::vector<LocatedPlane<T>>& planes,
+                               const RichardsonLucyOptions& options, bool measured,
+                               const DeviceProgress<T>& progress, void* stream,
                                const std::function<void()>& poll) = 0;
 };
 

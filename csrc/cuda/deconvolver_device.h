@@ -20,7 +20,9 @@ inline PassKind wanted_passes(const Grid& g, int bytes) {
 template <class T>
 std::unique_ptr<Deconvolver<T>> make_deconvolver(int device, Problem<T> problem) {
   const PassKind wanted = wanted_passes(problem.grid, static_cast<int>(sizeof(T)));
-  return std::make_unique<DeviceDeconvolver<T, DeviceLauncher>>(make_runtime(device), DeviceLauncher(),
+  std::unique_ptr<Runtime> runtime = make_runtime(device);
+  const DeviceLauncher launcher(runtime->limits().block_shared);
+  return std::make_unique<DeviceDeconvolver<T, DeviceLauncher>>(std::move(runtime), launcher,
                                                                 std::move(problem), wanted);
 }
 
@@ -28,8 +30,8 @@ template <class T>
 double deconvolver_bytes(const Problem<T>& problem, bool richardson_lucy, Acceleration acceleration,
                          bool weights, bool many_planes) {
   const PassKind wanted = wanted_passes(problem.grid, static_cast<int>(sizeof(T)));
-  return DeviceDeconvolver<T, DeviceLauncher>::bytes(problem, limits_of(0), wanted, richardson_lucy, acceleration,
-                                                     weights, many_planes);
+  return DeviceDeconvolver<T, DeviceLauncher>::bytes(problem, limits_of(0), wanted, richardson_lucy,
+                                                     acceleration, weights, many_planes);
 }
 
 }  // namespace fastdeblur::cuda

@@ -44,7 +44,8 @@ class DeviceDeconvolver final : public Deconvolver<T> {
   }
 
   ~DeviceDeconvolver() override {
-    // Memory goes back behind whatever still works in it.
+    // Memory goes back behind whatever still works in it; the last call's stream may be gone.
+    arena_.set_stream(nullptr);
     try {
       entered_ = runtime_->enter();
       if (started_) runtime_->wait(own_.get(), done_.get());
@@ -87,6 +88,7 @@ class DeviceDeconvolver final : public Deconvolver<T> {
     prepare(planes);
     const Rows domain = problem_.dark_outside ? Rows::frame : Rows::all;
     const Rows observed = problem_.extended ? Rows::all : Rows::frame;
+    const bool repeats = !progress && options.iterations <= kMostRecorded;
     for (const auto& plane : planes)  // the largest is made room for first: later planes ask for nothing
       RunRoom<T>(images_, problem_.grid, domain, options.acceleration, observed == Rows::all,
                  problem_.psf_shape, static_cast<bool>(plane.view.weights));
@@ -102,7 +104,7 @@ class DeviceDeconvolver final : public Deconvolver<T> {
         Replay::Key key = key_of(plane, 'r');
         key.add(own.own).add(own.any).add(options.iterations).add(options.acceleration);
         key.add(options.background).add(measured);
-        queue(key, !progress, [&](auto& engine) {
+        queue(key, repeats, [&](auto& engine) {
           run_plane(engine, room, plane, domain, observed, options, measured, own, all, [&](auto& run) {
             RichardsonLucyOptions mine_options = options;
             mine_options.goes_on = nullptr;
@@ -114,7 +116,7 @@ class DeviceDeconvolver final : public Deconvolver<T> {
                   copy_estimate(run, view, on_device, all);
                 });
               };
-            } else if (!is_small()) {
+            } else if (!(repeats && is_small())) {
               mine_options.goes_on = [&](std::int64_t, double) {
                 poll();
                 return true;
@@ -143,7 +145,8 @@ class DeviceDeconvolver final : public Deconvolver<T> {
     total += pixels(problem.psf_shape) * static_cast<double>(problem.psf_count);
     if (richardson_lucy) {
       const bool whole = !problem.dark_outside;
-      const double image = pixels({whole ? g.full[0] : g.frame[0], whole ? g.full[1] : g.frame[1], g.full[2]});
+      const double image =
+          pixels({whole ? g.full[0] : g.frame[0], whole ? g.full[1] : g.frame[1], g.full[2]});
       const int images = acceleration == Acceleration::none ? 1 : acceleration == Acceleration::ogm ? 2 : 3;
       total += image * images;
       if (weights) {
@@ -247,7 +250,9 @@ class DeviceDeconvolver final : public Deconvolver<T> {
     }
   }
 
-  Complex<T>* otf(const PlaneView<T>& plane) { return otfs_[static_cast<std::size_t>(plane.psf)].memory.data(); }
+  Complex<T>* otf(const PlaneView<T>& plane) {
+    return otfs_[static_cast<std::size_t>(plane.psf)].memory.data();
+  }
 
   RegPower<T> reg_power(const WienerOptions<T>& options) {
     const Grid& g = problem_.grid;
@@ -280,8 +285,7 @@ class DeviceDeconvolver final : public Deconvolver<T> {
     const auto count = static_cast<std::int64_t>(planes) + 1;
     int* flags = flags_.require(count);
     runtime_->clear(flags, static_cast<std::size_t>(count) * sizeof(int), arena_.stream());
-    const int relevant =
-        static_cast<int>(Bad::not_finite) | (positive ? static_cast<int>(Bad::negative) : 0);
+    const int relevant = static_cast<int>(Bad::not_finite) | (positive ? static_cast<int>(Bad::negative) : 0);
     return {flags, flags + planes, relevant};
   }
   static Findings of_plane(Findings all, std::size_t plane) {
@@ -299,8 +303,8 @@ class DeviceDeconvolver final : public Deconvolver<T> {
       if (flags[i]) throw BadImage{static_cast<std::int64_t>(i), static_cast<Bad>(flags[i])};
   }
 
-  // A call that restores several images writes none of them if one is bad. (A single one is looked at while it is
-  // first used, before anything is written.)
+  // A call that restores several images writes none of them if one is bad. (A single one is looked at while
+  // it is first used, before anything is written.)
   void look_at_all(const std::vector<LocatedPlane<T>>& planes, const Findings& all, bool positive) {
     if (planes.size() < 2) return;
     for (std::size_t i = 0; i < planes.size(); ++i) {
@@ -330,6 +334,8 @@ class DeviceDeconvolver final : public Deconvolver<T> {
 
   // Below this many grid pixels a pass is shorter than its launch.
   static constexpr double kSmall = 1 << 20;
+  // A longer run is no graph of a reasonable size, and is to hear Ctrl-C.
+  static constexpr std::int64_t kMostRecorded = 200;
   bool is_small() const { return problem_.grid.pixels() < kSmall; }
 
   // f(engine), from a graph where it is small and repeats.
@@ -354,12 +360,12 @@ class DeviceDeconvolver final : public Deconvolver<T> {
 
   // options(run) is asked once the data have been looked at.
   template <class Engine, class Options>
-  void run_plane(Engine& engine, const RunRoom<T>& room, const PlaneView<T>& plane, Rows domain, Rows observed,
-                 const RichardsonLucyOptions& given, bool measured, const Findings& own, const Findings& all,
-                 Options options) {
+  void run_plane(Engine& engine, const RunRoom<T>& room, const PlaneView<T>& plane, Rows domain,
+                 Rows observed, const RichardsonLucyOptions& given, bool measured, const Findings& own,
+                 const Findings& all, Options options) {
     const Reader<T> weights = data_.reader(plane.weights);
-    DeviceRun<T, Engine> run(engine, *runtime_, room, domain, data_.reader(plane.image, plane.weights), measured,
-                             given.background);
+    DeviceRun<T, Engine> run(engine, *runtime_, room, domain, data_.reader(plane.image, plane.weights),
+                             measured, given.background);
     run.look(own, limit_);
     const RichardsonLucyOptions mine = options(run);
     run.normalize(spectrum_.data(), observed, otf(plane), plane.weights ? &weights : nullptr);
@@ -372,16 +378,17 @@ class DeviceDeconvolver final : public Deconvolver<T> {
 
   template <class Run>
   void copy_estimate(Run& run, const MutableImageView<T>& view, bool on_device, const Findings& all) {
-    if (on_device) {
+    if (on_device) {  // whoever asked may look at it on any stream
       run.write(writer(view, all));
+      runtime_->synchronize(arena_.stream());
       return;
     }
     const auto& n = problem_.grid.frame;
     constexpr auto e = static_cast<std::ptrdiff_t>(sizeof(T));
     const std::int64_t size = n[0] * n[1] * n[2];
-    const MutableImageView<T> packed{estimate_.require(size),
-                                     {static_cast<std::ptrdiff_t>(n[1] * n[2]) * e,
-                                      static_cast<std::ptrdiff_t>(n[2]) * e, e}};
+    const MutableImageView<T> packed{
+        estimate_.require(size),
+        {static_cast<std::ptrdiff_t>(n[1] * n[2]) * e, static_cast<std::ptrdiff_t>(n[2]) * e, e}};
     run.write(writer(packed, all));
     std::vector<T> host(static_cast<std::size_t>(size));
     runtime_->copy(host.data(), packed.data, host.size() * sizeof(T), arena_.stream());

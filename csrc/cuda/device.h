@@ -23,10 +23,12 @@ struct DeviceInfo {
 std::string why_not();
 // Empty if this device can.
 std::string why_not(int device);
+// How many there are. Unlike devices(), this takes no memory on any of them.
+int device_count();
 std::vector<DeviceInfo> devices();
 
-// Where memory comes from and goes to: another library's pool instead of our own. allocate answers null where there
-// is none left; both may be called from any thread.
+// Where memory comes from and goes to: another library's pool instead of our own. allocate answers null where
+// there is none left; both may be called from any thread.
 struct Allocator {
   std::function<void*(std::size_t bytes, int device, Stream stream)> allocate;
   std::function<void(void* memory, int device, Stream stream)> release;

@@ -20,6 +20,11 @@ void check(cudaError_t error, const char* what) {
   throw DeviceFailure(std::string(cudaGetErrorString(error)) + " (" + what + ")");
 }
 
+// Of calls that nobody could do anything about.
+void forget(cudaError_t error) noexcept {
+  if (error != cudaSuccess) cudaGetLastError();
+}
+
 std::size_t free_bytes() {
   std::size_t available = 0, total = 0;
   if (cudaMemGetInfo(&available, &total) != cudaSuccess) cudaGetLastError();
@@ -41,7 +46,7 @@ class DeviceGuard {
   DeviceGuard(const DeviceGuard&) = delete;
   DeviceGuard& operator=(const DeviceGuard&) = delete;
   ~DeviceGuard() {
-    if (changed_) cudaSetDevice(before_);
+    if (changed_) forget(cudaSetDevice(before_));
   }
 
  private:
@@ -69,11 +74,25 @@ cudaMemPool_t pool_of(int device) {
   std::uint64_t keep = ~std::uint64_t(0);
   const cudaError_t error = cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep);
   if (error != cudaSuccess) {
-    cudaMemPoolDestroy(pool);
+    forget(cudaMemPoolDestroy(pool));
     check(error, "memory pool");
   }
   pools[device] = pool;
   return pool;
+}
+
+// What our own pool holds and nobody uses.
+void give_back(int device) {
+  cudaMemPool_t pool = nullptr;
+  {
+    const std::lock_guard<std::mutex> lock(pools_mutex);
+    const auto found = pools.find(device);
+    if (found == pools.end()) return;
+    pool = found->second;
+  }
+  const DeviceGuard guard(device);
+  check(cudaDeviceSynchronize(), "memory");  // what is given back counts once its stream has come to it
+  check(cudaMemPoolTrimTo(pool, 0), "memory");
 }
 
 // --- transforms ---
@@ -81,10 +100,10 @@ cudaMemPool_t pool_of(int device) {
 constexpr int kR2C = 0x2a, kC2R = 0x2c, kC2C = 0x29, kD2Z = 0x6a, kZ2D = 0x6c, kZ2Z = 0x69;
 constexpr int kForward = -1, kInverse = 1;
 
+constexpr int kAllocFailed = 2;
+
 void check_cufft(int result) {
-  if (result == 0) return;
-  if (result == 2) out_of_memory(0);
-  throw DeviceFailure(cufft_error(result));
+  if (result != 0) throw DeviceFailure(cufft_error(result));
 }
 
 // One handle. Its stream and work area are set for each use, under a lock: plans of one shape share it.
@@ -108,8 +127,13 @@ class Handle {
         return p;
       };
       std::vector<long long>&in = forward ? real : complex, &out = forward ? complex : real;
-      check_cufft(library.make_plan_many_64(handle_, static_cast<int>(n.size()), n.data(), in.data(), 1,
-                                            product(in), out.data(), 1, product(out), type, 1, &workspace_));
+      const int result =
+          library.make_plan_many_64(handle_, static_cast<int>(n.size()), n.data(), in.data(), 1, product(in),
+                                    out.data(), 1, product(out), type, 1, &workspace_);
+      // It does not say how much it wanted: tables, which for the worst of lengths are as large as the data.
+      if (result == kAllocFailed)
+        out_of_memory(static_cast<std::size_t>(product(complex)) * (shape.is_double ? 16 : 8));
+      check_cufft(result);
     } catch (...) {
       library.destroy(handle_);
       throw;
@@ -138,12 +162,20 @@ class Handle {
 
 class CufftPlan final : public FftPlan {
  public:
-  CufftPlan(const CufftLibrary& library, const FftShape& shape) : shape_(shape) {
+  CufftPlan(int device, const CufftLibrary& library, const FftShape& shape) : device_(device), shape_(shape) {
     if (shape.real) {
       forward_ = std::make_unique<Handle>(library, shape, shape.is_double ? kD2Z : kR2C);
       inverse_ = std::make_unique<Handle>(library, shape, shape.is_double ? kZ2D : kC2R);
     } else {
       forward_ = std::make_unique<Handle>(library, shape, shape.is_double ? kZ2Z : kC2C);
+    }
+  }
+  ~CufftPlan() override {  // wherever the last who used it is
+    try {
+      const DeviceGuard guard(device_);
+      forward_.reset();
+      inverse_.reset();
+    } catch (const DeviceFailure&) {
     }
   }
   std::size_t workspace() const override {
@@ -164,6 +196,7 @@ class CufftPlan final : public FftPlan {
   }
 
  private:
+  int device_;
   FftShape shape_;
   std::unique_ptr<Handle> forward_, inverse_;
 };
@@ -192,9 +225,17 @@ std::shared_ptr<FftPlan> cufft_plan(int device, const FftShape& shape) {
   std::string reason;
   const CufftLibrary* library = cufft_library(&reason);
   if (!library) throw DeviceFailure(reason);
-  kept.push_front({device, shape, std::make_shared<CufftPlan>(*library, shape)});
+  std::shared_ptr<FftPlan> plan;
+  try {
+    plan = std::make_shared<CufftPlan>(device, *library, shape);
+  } catch (
+      const OutOfDeviceMemory&) {  // cuFFT asks the driver, which does not know what our pool could spare
+    give_back(device);
+    plan = std::make_shared<CufftPlan>(device, *library, shape);
+  }
+  kept.push_front({device, shape, plan});
   if (kept.size() > kMostPlans) kept.pop_back();
-  return kept.front().plan;
+  return plan;
 }
 
 // --- graphs ---
@@ -203,12 +244,12 @@ class CudaGraph final : public Graph {
  public:
   explicit CudaGraph(cudaGraph_t recorded) {
     const cudaError_t error = cudaGraphInstantiate(&executable_, recorded, 0);
-    cudaGraphDestroy(recorded);
+    forget(cudaGraphDestroy(recorded));
     check(error, "graph");
   }
   CudaGraph(const CudaGraph&) = delete;
   CudaGraph& operator=(const CudaGraph&) = delete;
-  ~CudaGraph() override { cudaGraphExecDestroy(executable_); }
+  ~CudaGraph() override { forget(cudaGraphExecDestroy(executable_)); }
   void launch(Stream stream) override {
     check(cudaGraphLaunch(executable_, static_cast<cudaStream_t>(stream)), "graph");
   }
@@ -239,7 +280,7 @@ class DeviceRuntime final : public Runtime {
       void* memory = other->allocate(bytes, device_, stream);
       if (!memory) out_of_memory(bytes);
       try {
-        borrowed_.emplace(memory, other);
+        borrowed_.emplace(memory, Borrowed{other, stream});
       } catch (...) {
         other->release(memory, device_, stream);
         throw;
@@ -250,10 +291,8 @@ class DeviceRuntime final : public Runtime {
     void* memory = nullptr;
     cudaError_t error = cudaMallocFromPoolAsync(&memory, bytes, pool, as_stream(stream));
     if (error == cudaErrorMemoryAllocation) {
-      // What has been given back and not yet been reached may be enough.
       cudaGetLastError();
-      check(cudaDeviceSynchronize(), "memory");
-      cudaMemPoolTrimTo(pool, 0);
+      give_back(device_);  // that may be enough
       error = cudaMallocFromPoolAsync(&memory, bytes, pool, as_stream(stream));
     }
     if (error == cudaErrorMemoryAllocation) out_of_memory(bytes);
@@ -264,23 +303,26 @@ class DeviceRuntime final : public Runtime {
   void release(void* memory, Stream stream) noexcept override {
     const auto found = borrowed_.find(memory);
     if (found == borrowed_.end()) {
-      cudaFreeAsync(memory, as_stream(stream));
+      forget(cudaFreeAsync(memory, as_stream(stream)));
       return;
     }
-    const std::shared_ptr<const Allocator> other = found->second;
+    const Borrowed from = found->second;
     borrowed_.erase(found);
+    // Such pools give memory out again in the order of the stream that it was asked for on.
+    if (from.stream != stream) forget(cudaStreamSynchronize(as_stream(stream)));
     try {
-      other->release(memory, device_, stream);
+      from.allocator->release(memory, device_, stream);
     } catch (...) {  // nobody can do anything about it
     }
   }
 
   void* allocate_pinned(std::size_t bytes) override {
     void* memory = nullptr;
-    check(cudaHostAlloc(&memory, std::max<std::size_t>(bytes, 1), cudaHostAllocDefault), "pinned host memory");
+    check(cudaHostAlloc(&memory, std::max<std::size_t>(bytes, 1), cudaHostAllocDefault),
+          "pinned host memory");
     return memory;
   }
-  void release_pinned(void* memory) noexcept override { cudaFreeHost(memory); }
+  void release_pinned(void* memory) noexcept override { forget(cudaFreeHost(memory)); }
 
   void copy(void* to, const void* from, std::size_t bytes, Stream stream) override {
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, as_stream(stream)), "copy");
@@ -294,21 +336,23 @@ class DeviceRuntime final : public Runtime {
     check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "stream");
     return stream;
   }
-  void destroy_stream(Stream stream) noexcept override { cudaStreamDestroy(as_stream(stream)); }
+  void destroy_stream(Stream stream) noexcept override { forget(cudaStreamDestroy(as_stream(stream))); }
   void synchronize(Stream stream) override { check(cudaStreamSynchronize(as_stream(stream)), "computation"); }
   Event make_event() override {
     cudaEvent_t event = nullptr;
     check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "event");
     return event;
   }
-  void destroy_event(Event event) noexcept override { cudaEventDestroy(as_event(event)); }
+  void destroy_event(Event event) noexcept override { forget(cudaEventDestroy(as_event(event))); }
   void record(Event event, Stream stream) override {
     check(cudaEventRecord(as_event(event), as_stream(stream)), "event");
   }
   void wait(Stream stream, Event event) override {
     check(cudaStreamWaitEvent(as_stream(stream), as_event(event), 0), "event");
   }
-  void synchronize_event(Event event) override { check(cudaEventSynchronize(as_event(event)), "computation"); }
+  void synchronize_event(Event event) override {
+    check(cudaEventSynchronize(as_event(event)), "computation");
+  }
 
   std::shared_ptr<FftPlan> fft(const FftShape& shape) override { return cufft_plan(device_, shape); }
 
@@ -322,8 +366,9 @@ class DeviceRuntime final : public Runtime {
   }
   void abandon_capture(Stream stream) noexcept override {
     cudaGraph_t graph = nullptr;
-    if (cudaStreamEndCapture(as_stream(stream), &graph) == cudaSuccess && graph) cudaGraphDestroy(graph);
-    cudaGetLastError();
+    const cudaError_t error = cudaStreamEndCapture(as_stream(stream), &graph);
+    forget(error);
+    if (error == cudaSuccess && graph) forget(cudaGraphDestroy(graph));
   }
 
   std::shared_ptr<void> enter() override { return std::make_shared<DeviceGuard>(device_); }
@@ -334,7 +379,8 @@ class DeviceRuntime final : public Runtime {
     const cudaError_t error = cudaStreamGetDevice(as_stream(stream), &device);
     if (error != cudaSuccess) {
       cudaGetLastError();
-      throw std::invalid_argument(std::string("stream: expected one that exists, got ") + cudaGetErrorString(error));
+      throw std::invalid_argument(std::string("stream: expected one that exists, got ") +
+                                  cudaGetErrorString(error));
     }
     if (device != device_)
       throw std::invalid_argument("stream: expected one of cuda:" + std::to_string(device_) +
@@ -344,7 +390,11 @@ class DeviceRuntime final : public Runtime {
  private:
   int device_;
   Limits limits_;
-  std::unordered_map<void*, std::shared_ptr<const Allocator>> borrowed_;
+  struct Borrowed {
+    std::shared_ptr<const Allocator> allocator;
+    Stream stream;
+  };
+  std::unordered_map<void*, Borrowed> borrowed_;
 };
 
 }  // namespace
@@ -371,14 +421,7 @@ void set_allocator(std::shared_ptr<const Allocator> allocator) {
   other_pool = std::move(allocator);
 }
 
-void release_pool(int device) {
-  const std::lock_guard<std::mutex> lock(pools_mutex);
-  const auto found = pools.find(device);
-  if (found == pools.end()) return;
-  const DeviceGuard guard(device);
-  check(cudaDeviceSynchronize(), "memory");
-  check(cudaMemPoolTrimTo(found->second, 0), "memory");
-}
+void release_pool(int device) { give_back(device); }
 
 std::string why_not() {
   int driver = 0;
@@ -392,9 +435,11 @@ std::string why_not() {
   if (error != cudaSuccess) cudaGetLastError();
   const auto number = [](int v) { return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10); };
   if (error == cudaErrorInsufficientDriver)
-    return "the NVIDIA driver serves CUDA " + number(driver) + ", and CUDA " + number(CUDART_VERSION) + " is needed";
+    return "the NVIDIA driver serves CUDA " + number(driver) + ", and CUDA " + number(CUDART_VERSION) +
+           " is needed";
   if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0)) return "there is no CUDA device";
-  if (error != cudaSuccess) return std::string("the CUDA devices cannot be used: ") + cudaGetErrorString(error);
+  if (error != cudaSuccess)
+    return std::string("the CUDA devices cannot be used: ") + cudaGetErrorString(error);
   std::string first;
   for (int device = 0; device < count; ++device) {
     const std::string reason = why_not(device);
@@ -405,11 +450,7 @@ std::string why_not() {
 }
 
 std::string why_not(int device) {
-  int count = 0;
-  if (cudaGetDeviceCount(&count) != cudaSuccess) {
-    cudaGetLastError();
-    count = 0;
-  }
+  const int count = device_count();
   if (count == 0) {
     int driver = 0;
     if (cudaDriverGetVersion(&driver) != cudaSuccess) cudaGetLastError();
@@ -434,13 +475,18 @@ std::string why_not(int device) {
   return reason;
 }
 
+int device_count() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
+  cudaGetLastError();
+  return 0;
+}
+
 std::vector<DeviceInfo> devices() {
   std::vector<DeviceInfo> found;
-  int count = 0, driver = 0, runtime = 0;
-  if (cudaGetDeviceCount(&count) != cudaSuccess) {
-    cudaGetLastError();
-    return found;
-  }
+  const int count = device_count();
+  int driver = 0, runtime = 0;
+  if (count == 0) return found;
   cudaDriverGetVersion(&driver);
   cudaRuntimeGetVersion(&runtime);
   for (int i = 0; i < count; ++i) {

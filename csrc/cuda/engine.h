@@ -1,5 +1,5 @@
-// CudaEngine: what the templates in csrc/methods see. It runs their passes one after the other on a stream, over
-// either kind of passes.
+// CudaEngine: what the templates in csrc/methods see. It runs their passes one after the other on a stream,
+// over either kind of passes.
 #pragma once
 
 #include "core/functors.h"

@@ -5,9 +5,9 @@
 //     struct Registers;                                   what a thread keeps from phase to phase
 //     int phases() const;                                 the same for every thread
 //     void operator()(int phase, const Thread&, Registers&) const;
-// Between two phases lies one barrier, and nothing else orders the threads of a block: no thread may read what
-// another wrote in the same phase. The host steps every thread of a phase before the next phase, in an order
-// of the caller's choice; that the order changes nothing is the test for missing barriers.
+// Between two phases lies one barrier, and nothing else orders the threads of a block: no thread may read
+// what another wrote in the same phase. The host steps every thread of a phase before the next phase, in an
+// order of the caller's choice; that the order changes nothing is the test for missing barriers.
 #pragma once
 
 #include <algorithm>
@@ -37,7 +37,8 @@
 
 #if defined(__CUDA_ARCH__)
 #define FD_UNROLL _Pragma("unroll")
-#define FD_LOOP _Pragma("unroll 1")  // many independent loads are in a body already; twice as many would spill
+#define FD_LOOP \
+  _Pragma("unroll 1")  // many independent loads are in a body already; twice as many would spill
 #else
 #define FD_UNROLL
 #define FD_LOOP
@@ -46,6 +47,11 @@
 namespace fastdeblur::cuda {
 
 using Stream = void*;  // a cudaStream_t
+
+// What a device answered when it could not do as it was told.
+class DeviceFailure : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
 struct Geometry {
   std::int64_t blocks;
@@ -129,20 +135,31 @@ __global__ void __launch_bounds__(Kernel::max_threads, Kernel::min_blocks)
 
 class DeviceLauncher {
  public:
+  // block_shared: the most shared memory of a block that the device gives to who asks.
+  explicit DeviceLauncher(int block_shared) : block_shared_(block_shared) {}
+
   template <class Kernel>
   void launch(Stream stream, const Kernel& kernel, const Geometry& g) {
+    // The same limit for every launch: were it this launch's size, another thread could lower it in between.
     constexpr int without_asking = 48 << 10;
+    const auto function = reinterpret_cast<const void*>(&run<Kernel>);
     if (g.shared > without_asking)
-      check(cudaFuncSetAttribute(run<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize, g.shared));
-    run<Kernel><<<static_cast<unsigned>(g.blocks), static_cast<unsigned>(g.threads),
-                  static_cast<std::size_t>(g.shared), static_cast<cudaStream_t>(stream)>>>(kernel);
-    check(cudaGetLastError());
+      check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, block_shared_));
+    // Answers for itself; the error that <<<>>> leaves behind might be somebody else's.
+    void* arguments[] = {const_cast<Kernel*>(&kernel)};
+    check(cudaLaunchKernel(function, dim3(static_cast<unsigned>(g.blocks)),
+                           dim3(static_cast<unsigned>(g.threads)), arguments,
+                           static_cast<std::size_t>(g.shared), static_cast<cudaStream_t>(stream)));
   }
 
  private:
   static void check(cudaError_t error) {
-    if (error != cudaSuccess) throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(error));
+    if (error == cudaSuccess) return;
+    cudaGetLastError();  // not for others to find
+    throw DeviceFailure(std::string(cudaGetErrorString(error)) + " (kernel)");
   }
+
+  int block_shared_;
 };
 
 #endif

@@ -1,5 +1,5 @@
-// Device memory with an owner. All of a plan's memory is asked for and given back in the order of one stream, the
-// one of the call that is running.
+// Device memory with an owner. All of a plan's memory is asked for and given back in the order of one stream,
+// the one of the call that is running.
 #pragma once
 
 #include <cstddef>
@@ -63,11 +63,14 @@ class Memory {
     size_ = size;
     return data_;
   }
-  // A copy of host memory, which may be forgotten at once.
+  // A copy of host memory, which may be forgotten at once: where a device reads pageable memory by itself,
+  // nothing promises that a copy has been read when the call returns.
   const Value* upload(const Value* from, std::int64_t size) {
     require(size > 0 ? size : 1);
-    if (size > 0)
+    if (size > 0) {
       arena_->runtime().copy(data_, from, static_cast<std::size_t>(size) * sizeof(Value), arena_->stream());
+      arena_->runtime().synchronize(arena_->stream());
+    }
     return data_;
   }
   void reset() noexcept {

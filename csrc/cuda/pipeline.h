@@ -1,5 +1,5 @@
-// Planes whose arrays are in host memory, taken through a ring of buffers: while one job computes, the next is on
-// its way in and the last on its way out.
+// Planes whose arrays are in host memory, taken through a ring of buffers: while one job computes, the next
+// is on its way in and the last on its way out.
 #pragma once
 
 #include <array>
@@ -11,53 +11,9 @@
 #include "core/element_bytes.h"
 #include "cuda/deconvolver.h"
 #include "cuda/staging.h"
+#include "cuda/streams.h"
 
 namespace fastdeblur::cuda {
-
-// A stream of the plan's own.
-class OwnStream {
- public:
-  explicit OwnStream(Runtime& runtime) : runtime_(runtime) {}
-  OwnStream(const OwnStream&) = delete;
-  OwnStream& operator=(const OwnStream&) = delete;
-  ~OwnStream() {
-    if (stream_) runtime_.destroy_stream(stream_);
-  }
-  Stream get() {
-    if (!stream_) stream_ = runtime_.make_stream();
-    return stream_;
-  }
-  void synchronize() noexcept {
-    try {
-      if (stream_) runtime_.synchronize(stream_);
-    } catch (...) {  // whatever failed has been told already
-    }
-  }
-
- private:
-  Runtime& runtime_;
-  Stream stream_ = nullptr;
-};
-
-class OwnEvent {
- public:
-  explicit OwnEvent(Runtime& runtime) : runtime_(&runtime) {}
-  OwnEvent(OwnEvent&& other) noexcept
-      : runtime_(other.runtime_), event_(std::exchange(other.event_, nullptr)) {}
-  OwnEvent(const OwnEvent&) = delete;
-  OwnEvent& operator=(const OwnEvent&) = delete;
-  ~OwnEvent() {
-    if (event_) runtime_->destroy_event(event_);
-  }
-  Event get() {
-    if (!event_) event_ = runtime_->make_event();
-    return event_;
-  }
-
- private:
-  Runtime* runtime_;
-  Event event_ = nullptr;
-};
 
 template <class T>
 HostArray host_array(const ImageView& view) {
@@ -73,13 +29,13 @@ class Pipeline {
  public:
   explicit Pipeline(Arena& arena) : arena_(arena), up_(arena.runtime()), down_(arena.runtime()) {}
 
-  // compute(first plane, planes with all their arrays on the device) queues its work on the arena's stream; *bad
-  // (on the device) is not 0 as soon as an image of the call is found to be bad, and then nothing is written.
-  // Returns after everything that goes to host memory is there.
+  // compute(first plane, planes with all their arrays on the device) queues its work on the arena's stream;
+  // *bad (on the device) is not 0 as soon as an image of the call is found to be bad, and then nothing is
+  // written. Returns after everything that goes to host memory is there.
   template <class Compute>
   void run(const std::vector<LocatedPlane<T>>& planes, const Shape& frame, const int* bad, Compute compute) {
     in_flight_.clear();
-    for (std::size_t first = 0, job = 0; first < planes.size(); ++job) {
+    for (std::size_t first = 0, job = 0; first < planes.size();) {
       const std::size_t end = job_end(planes, first, frame);
       std::vector<LocatedPlane<T>> mine(planes.begin() + static_cast<std::ptrdiff_t>(first),
                                         planes.begin() + static_cast<std::ptrdiff_t>(end));
@@ -93,7 +49,7 @@ class Pipeline {
       if (in.empty() && out.empty()) {
         compute(first, mine);
       } else {
-        run_job(job % kSlots, first, mine, in, out, frame, bad, compute);
+        run_job(job++ % kSlots, first, mine, in, out, frame, bad, compute);  // only these take a slot
       }
       first = end;
     }
@@ -130,7 +86,7 @@ class Pipeline {
   struct Slot {
     Transfer in, out;
     Pinned flag;
-    OwnEvent room, uploaded, computed, downloaded;
+    OwnEvent room, uploaded, computed, looked;
     bool computing = false;  // an earlier job may still be reading what lies in `in`
     explicit Slot(Arena& arena)
         : in(arena),
@@ -139,7 +95,7 @@ class Pipeline {
           room(arena.runtime()),
           uploaded(arena.runtime()),
           computed(arena.runtime()),
-          downloaded(arena.runtime()) {}
+          looked(arena.runtime()) {}
   };
 
   // Planes that lie in the same memory, such as the channels of an image, are one job.
@@ -169,8 +125,7 @@ class Pipeline {
       runtime.wait(up_.get(), slot.room.get());
     }
     if (slot.computing) runtime.wait(up_.get(), slot.computed.get());
-    slot.in.pack();
-    slot.in.to_device(up_.get());
+    slot.in.send(up_.get());
     runtime.record(slot.uploaded.get(), up_.get());
     runtime.wait(stream, slot.uploaded.get());
     for (std::size_t i = 0; i < in.put.size(); ++i) in.put[i](slot.in.at(i));
@@ -180,16 +135,16 @@ class Pipeline {
     slot.computing = true;
     runtime.wait(down_.get(), slot.computed.get());
     char* flag = slot.flag.require(sizeof(int));
-    slot.out.to_host(down_.get());
     runtime.copy(flag, bad, sizeof(int), down_.get());
-    runtime.record(slot.downloaded.get(), down_.get());
+    runtime.record(slot.looked.get(), down_.get());
+    slot.out.fetch(down_.get());
     in_flight_.push_back(at);
   }
 
   // Waits for the oldest job, and hands out its results.
   void finish() {
     Slot& slot = slots_[in_flight_.front()];
-    arena_.runtime().synchronize_event(slot.downloaded.get());
+    arena_.runtime().synchronize_event(slot.looked.get());
     in_flight_.erase(in_flight_.begin());
     if (*reinterpret_cast<const int*>(slot.flag.data()) == 0) slot.out.unpack();
   }

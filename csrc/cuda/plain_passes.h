@@ -1,6 +1,6 @@
 // The passes of a method over one grid with a transform of the whole grid in between, which a library does:
-// rows_forward is a pointwise kernel and the transform, columns a pointwise kernel, and so on. It runs for every
-// length, and walks through memory about twice as often as the fused passes.
+// rows_forward is a pointwise kernel and the transform, columns a pointwise kernel, and so on. It runs for
+// every length, and walks through memory about twice as often as the fused passes.
 //
 // The half spectrum is row-major, [c][m][k], and its image lies in the same memory, in rows of 2 (x / 2 + 1).
 #pragma once
@@ -16,8 +16,8 @@
 
 namespace fastdeblur::cuda {
 
-// How threads share rows of `x` pixels: a block has 2^log_lanes threads side by side on each of a few rows, and
-// each thread a few pixels of one row.
+// How threads share rows of `x` pixels: a block has 2^log_lanes threads side by side on each of a few rows,
+// and each thread a few pixels of one row.
 struct RowTiles {
   static constexpr int kThreads = 256, kPixels = 8;
 
@@ -83,8 +83,7 @@ void each_pixel(Launcher& launcher, Stream stream, const RowTiles& tiles, const 
                           sums ? RowTiles::kThreads * static_cast<int>(sizeof(Accumulator)) : 0};
   launcher.launch(stream, EachKernel<F>{tiles, f, static_cast<Accumulator*>(parts)}, geometry);
   if constexpr (sums)
-    launcher.launch(stream,
-                    SumKernel<Accumulator>{static_cast<Accumulator*>(parts), tiles.blocks(), result},
+    launcher.launch(stream, SumKernel<Accumulator>{static_cast<Accumulator*>(parts), tiles.blocks(), result},
                     Geometry{1, 256, 256 * static_cast<int>(sizeof(Accumulator))});
 }
 
@@ -100,7 +99,7 @@ class PlainPlan {
 
   static bool can(const Grid& g) {
     constexpr std::int64_t most = (std::int64_t(1) << 31) - 1;
-    return g.rows() < most && g.full[2] < most / 2 && row_blocks(g) < most;
+    return g.rows() < most / 2 && g.full[2] < most / 2 && row_blocks(g) < most;
   }
 
   const Grid& grid() const { return grid_; }
@@ -123,8 +122,8 @@ class PlainPlan {
 template <class T>
 struct InPlace {
   T* image;
-  std::int64_t pitch;  // of a row, in T
-  int columns, middle; // rows that are worked on: c < columns, m < middle
+  std::int64_t pitch;   // of a row, in T
+  int columns, middle;  // rows that are worked on: c < columns, m < middle
 
   FD_HD bool has(int c, int m) const { return c < columns && m < middle; }
   FD_HD T& at(int row, int x) const { return image[row * pitch + x]; }

@@ -41,7 +41,8 @@ class PassPlan {
     } else if (!placed_) {
       const Tables<T>& tables = fused_->tables();
       const auto* roots = roots_.upload(tables.roots.data(), static_cast<std::int64_t>(tables.roots.size()));
-      const auto* orders = orders_.upload(tables.orders.data(), static_cast<std::int64_t>(tables.orders.size()));
+      const auto* orders =
+          orders_.upload(tables.orders.data(), static_cast<std::int64_t>(tables.orders.size()));
       fused_->place(roots, orders);
       placed_ = true;
     }
@@ -52,11 +53,13 @@ class PassPlan {
   void with_engine(Stream stream, F f) {
     if (fused_) {
       FusedPasses<T, Launcher> passes(*fused_, launcher_, parts_.data());
-      CudaEngine<T, FusedPasses<T, Launcher>, Launcher> engine(passes, launcher_, stream, grid_, parts_.data());
+      CudaEngine<T, FusedPasses<T, Launcher>, Launcher> engine(passes, launcher_, stream, grid_,
+                                                               parts_.data());
       f(engine);
     } else {
       PlainPasses<T, Launcher> passes(*plain_, launcher_, parts_.data(), workspace_.data());
-      CudaEngine<T, PlainPasses<T, Launcher>, Launcher> engine(passes, launcher_, stream, grid_, parts_.data());
+      CudaEngine<T, PlainPasses<T, Launcher>, Launcher> engine(passes, launcher_, stream, grid_,
+                                                               parts_.data());
       f(engine);
     }
   }

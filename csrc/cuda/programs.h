@@ -1,4 +1,5 @@
-// What the passes do to pixels and frequencies: the functors of core/functors.h with the memory that they work on.
+// What the passes do to pixels and frequencies: the functors of core/functors.h with the memory that they
+// work on.
 #pragma once
 
 #include <cstdint>
@@ -58,8 +59,8 @@ struct KernelSource {
   }
 };
 
-// Keeps what it sees as a transfer function, or blurs with one, or with its adjoint. One kernel for all three: the
-// choice is the same for all threads, and costs nothing beside a transform.
+// Keeps what it sees as a transfer function, or blurs with one, or with its adjoint. One kernel for all
+// three: the choice is the same for all threads, and costs nothing beside a transform.
 template <class T>
 struct OtfFilter {
   Complex<T>* otf;
@@ -151,7 +152,9 @@ template <class T>
 struct LookAtAll {
   using Accumulator = Nothing;
   CheckedSource<T> source;
-  FD_HD void operator()(int, int c, int m, int x, Nothing&) const { source(c, m, x); }
+  FD_HD void operator()(int, int c, int m, int x, Nothing&) const {
+    if (x < source.reader.axis[2].frame) source(c, m, x);
+  }
 };
 
 }  // namespace fastdeblur::cuda

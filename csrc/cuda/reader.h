@@ -74,7 +74,8 @@ struct Extension {
   }
 };
 
-// Reads weight times image where there are weights, and 0 where the weight is 0, whatever the image holds there.
+// Reads weight times image where there are weights, and 0 where the weight is 0, whatever the image holds
+// there.
 template <class T>
 struct Reader {
   Pixels image, weights;
@@ -89,7 +90,9 @@ struct Reader {
     const T weight = weights.at<T>(c, m, x);
     return weight > T(0) ? weight * value : T(0);
   }
-  FD_HD T operator()(int c, int m, int x) const { return in_frame(c, m, x) ? pixel(c, m, x) : beyond(c, m, x); }
+  FD_HD T operator()(int c, int m, int x) const {
+    return in_frame(c, m, x) ? pixel(c, m, x) : beyond(c, m, x);
+  }
 
  private:
   FD_HD T beyond(int c, int m, int x) const {

@@ -1,5 +1,5 @@
-// Small images: their kernels are shorter than it takes to launch them. What was launched twice in the same way is
-// recorded as a graph, and launched as one from then on.
+// Small images: their kernels are shorter than it takes to launch them. What was launched twice in the same
+// way is recorded as a graph, and launched as one from then on.
 #pragma once
 
 #include <cstdint>
@@ -46,13 +46,23 @@ class Replay {
     const Stream stream = arena.stream();
     for (auto it = seen_.begin(); it != seen_.end(); ++it) {
       if (it->key != key.bytes()) continue;
-      if (!it->graph) it->graph = record(f);
-      it->graph->launch(stream);
       seen_.splice(seen_.begin(), seen_, it);
+      if (!it->graph && !it->refused) {
+        it->refused = true;  // should it fail
+        try {
+          it->graph = record(f);
+          it->refused = false;
+        } catch (const DeviceFailure&) {  // it can still be launched one by one, unless the device is lost
+        }
+      }
+      if (it->graph)
+        it->graph->launch(stream);
+      else
+        f(stream);
       return;
     }
     f(stream);
-    seen_.push_front({key.bytes(), nullptr});
+    seen_.push_front({key.bytes(), nullptr, false});
     if (seen_.size() > kMost) seen_.pop_back();
   }
 
@@ -61,6 +71,7 @@ class Replay {
   struct Run {
     std::string key;
     std::unique_ptr<Graph> graph;
+    bool refused;  // to be recorded
   };
 
   template <class F>

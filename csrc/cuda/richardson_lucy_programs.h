@@ -1,5 +1,5 @@
-// The row programs of a Richardson-Lucy run, and the little kernels between them. What one pass sums, the next ones
-// read where it lies: nothing of an iteration waits for the host.
+// The row programs of a Richardson-Lucy run, and the little kernels between them. What one pass sums, the
+// next ones read where it lies: nothing of an iteration waits for the host.
 #pragma once
 
 #include <cstdint>
@@ -66,7 +66,9 @@ struct RunImages {
   int run, width;
   Acceleration acceleration;
 
-  FD_HD std::int64_t at(int c, int m, int x_) const { return (static_cast<std::int64_t>(c) * run + m) * width + x_; }
+  FD_HD std::int64_t at(int c, int m, int x_) const {
+    return (static_cast<std::int64_t>(c) * run + m) * width + x_;
+  }
 };
 
 // The first estimate: an image, or one level on the first `lit` columns.

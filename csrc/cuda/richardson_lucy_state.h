@@ -136,9 +136,9 @@ class DeviceRun {
     source.ratio.reader = weights ? *weights : image_;
     engine_.rows_forward(spectrum, observed, source);
     engine_.columns(spectrum, observed, domain_, otf, MulConjOtf<T>{});
-    engine_.rows_inverse(spectrum, domain_,
-                         NormSink<T>{room_.inv_norm, room_.rows, scale_, room_.images.run,
-                                     room_.images.width});
+    engine_.rows_inverse(
+        spectrum, domain_,
+        NormSink<T>{room_.inv_norm, room_.rows, scale_, room_.images.run, room_.images.width});
   }
 
   void start(const Reader<T>& init) {

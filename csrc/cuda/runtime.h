@@ -1,5 +1,5 @@
-// What a deconvolver needs of a device besides kernels: memory, copies, streams, transforms, graphs. CUDA has it
-// (device_runtime.h), and the tests have it on the host, where every call can be made to fail.
+// What a deconvolver needs of a device besides kernels: memory, copies, streams, transforms, graphs. CUDA has
+// it (device_runtime.h), and the tests have it on the host, where every call can be made to fail.
 #pragma once
 
 #include <cstddef>
@@ -25,13 +25,10 @@ class OutOfDeviceMemory : public std::runtime_error {
   std::size_t asked, free;
 };
 
-class DeviceFailure : public std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
 using Event = void*;  // a cudaEvent_t
 
-// Transforms of one shape, in place. Real ones leave rows of x / 2 + 1 complex numbers; nothing is normalised.
+// Transforms of one shape, in place. Real ones leave rows of x / 2 + 1 complex numbers; nothing is
+// normalised.
 class FftPlan {
  public:
   virtual ~FftPlan() = default;

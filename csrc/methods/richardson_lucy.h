@@ -47,8 +47,8 @@ struct UpdateSums {
 
 constexpr double kLargest = std::numeric_limits<double>::max();
 
-// How far Biggs and Andrews extrapolate: <g, g_before> / |g_before|^2, within [0, 1]; 0 at first, and where that
-// is no number.
+// How far Biggs and Andrews extrapolate: <g, g_before> / |g_before|^2, within [0, 1]; 0 at first, and where
+// that is no number.
 struct StepLength {
   double step = 0, square_before = 0;
 
@@ -59,10 +59,10 @@ struct StepLength {
   }
 };
 
-// The scene lives on the rows `domain`, the data on the rows `observed`. state holds the images, makes the row
-// programs and keeps the step length, wherever its sums are; the estimate is in it at the end. otf, blur,
-// adjoint: the columns' filter and what to do with it (S H, S conj(H)). uniform: the first estimate is one value
-// all over the grid, so that H leaves it as it is.
+// The scene lives on the rows `domain`, the data on the rows `observed`. state holds the images, makes the
+// row programs and keeps the step length, wherever its sums are; the estimate is in it at the end. otf, blur,
+// adjoint: the columns' filter and what to do with it (S H, S conj(H)). uniform: the first estimate is one
+// value all over the grid, so that H leaves it as it is.
 template <class Engine, class Spectrum, class State, class Otf, class Blur, class Adjoint>
 void richardson_lucy(Engine& engine, Spectrum spectrum, State& state, Rows domain, Rows observed, Otf otf,
                      Blur blur, Adjoint adjoint, bool uniform, const RichardsonLucyOptions& options) {

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "core/ordering.h"
+
 namespace fastdeblur::psf {
 
 // A line through the origin: `across` (to the right, >= 0) and `down` are its unit direction, `half` its
@@ -35,14 +37,28 @@ struct Stretch {
   double low, high;
 };
 
-inline Stretch stretch_in_slab(double centre, double direction, double half) {
+FD_HD_FUNCTION Stretch stretch_in_slab(double centre, double direction, double half) {
   if (direction == 0.0) {  // the line runs along the slab: in it, or (no pixel border is at 0) wholly outside
     return std::fabs(centre) < 0.5 ? Stretch{-half, half} : Stretch{1.0, 0.0};
   }
   // Swapping x and y, or reflecting, permutes these quotients but never changes their values: symmetry is
   // exact.
   const double a = (centre - 0.5) / direction, b = (centre + 0.5) / direction;
-  return {std::max(std::min(a, b), -half), std::min(std::max(a, b), half)};
+  return {greatest(least(a, b), -half), least(greatest(a, b), half)};
+}
+
+// The length of the line inside a pixel, given its stretch in the pixel's row; not positive outside.
+FD_HD_FUNCTION double length_in_pixel(const MotionLine& line, const Stretch& in_row, std::int64_t dx) {
+  const Stretch in_column = stretch_in_slab(static_cast<double>(dx), line.across, line.half);
+  return least(in_row.high, in_column.high) - greatest(in_row.low, in_column.low);
+}
+
+// Share of the line in the pixel `dx` columns and `dy` rows from its middle.
+FD_HD_FUNCTION double motion_share(const MotionLine& line, std::int64_t dx, std::int64_t dy) {
+  if (line.half <= 0.5) return dx == 0 && dy == 0 ? 1.0 : 0.0;  // the whole line is inside the origin's pixel
+  const double inside =
+      length_in_pixel(line, stretch_in_slab(static_cast<double>(dy), line.down, line.half), dx);
+  return inside > 0.0 ? inside / (2.0 * line.half) : 0.0;
 }
 
 // Writes row y of an (h, w) kernel with its origin at (h / 2, w / 2): w lengths inside the pixels, over the
@@ -52,7 +68,7 @@ inline double rasterise_motion_row(const MotionLine& line, std::int64_t y, std::
   std::fill(out, out + w, 0.0);
   const std::int64_t origin_x = w / 2;
   const auto row = static_cast<double>(y - h / 2);
-  if (line.half <= 0.5) {  // the whole line is inside the origin's pixel
+  if (line.half <= 0.5) {
     if (y != h / 2) return 0.0;
     out[origin_x] = 1.0;
     return 1.0;
@@ -69,8 +85,7 @@ inline double rasterise_motion_row(const MotionLine& line, std::int64_t y, std::
   const double length = 2.0 * line.half;
   double sum = 0.0;
   for (std::int64_t x = first; x <= last; ++x) {
-    const Stretch in_column = stretch_in_slab(static_cast<double>(x - origin_x), line.across, line.half);
-    const double inside = std::min(in_row.high, in_column.high) - std::max(in_row.low, in_column.low);
+    const double inside = length_in_pixel(line, in_row, x - origin_x);
     if (inside > 0.0) sum += out[x] = inside / length;
   }
   return sum;

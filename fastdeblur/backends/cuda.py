@@ -18,7 +18,7 @@ from fastdeblur.backends import Plane, Spec
 from fastdeblur.backends import _pool as pool
 from fastdeblur.backends._gpu import explain, out_of_memory
 from fastdeblur.backends.native import _SUFFIX, _as_tuples, _geometry, _readable
-from fastdeblur.errors import DeviceError
+from fastdeblur.errors import DeviceError, InvalidArgument
 
 
 def core() -> ModuleType:
@@ -87,7 +87,9 @@ class CudaPlan:
 
         if isinstance(params.reg, str) and params.power is None:
             return self._plan.wiener(arguments, params.balance, params.reg, None, stream)
-        power = np.ascontiguousarray(reg_power(params, self._frame, NumpyOps(self._dtype)), self._dtype)
+        with _callers_own():  # a regularizer may be a function
+            given = reg_power(params, self._frame, NumpyOps(self._dtype))
+        power = np.ascontiguousarray(given, self._dtype)
         return self._plan.wiener(arguments, params.balance, "power", power, stream)
 
     def _richardson_lucy(
@@ -140,6 +142,10 @@ class CudaPlan:
             }
             needed = CudaBackend().memory(method, self._frame, self._dtype, options)
             raise out_of_memory(self._device, needed, int(error.asked), int(error.free)) from error
+        except ValueError as error:
+            if isinstance(error, InvalidArgument):
+                raise
+            raise InvalidArgument(str(error)) from error
         except RuntimeError as error:
             if isinstance(error, DeviceError):
                 raise
@@ -206,7 +212,7 @@ class CudaBackend:
 
 @lru_cache(maxsize=1)
 def device_count() -> int:
-    return len(core().devices())
+    return int(core().device_count())
 
 
 def located(array: NDArray[Any] | DeviceArray) -> tuple[int, str, tuple[int, ...], bool]:

@@ -194,7 +194,8 @@ void compare(const Setting& s, PassKind kind, bool on_device, bool odd, std::mt1
     std::vector<PlaneView<T>> views;
     for (std::size_t i = 0; i < count; ++i)
       views.push_back({images[i].view, out.views[i], static_cast<int64_t>(i % 2),
-                       with_weights ? weights[i].view : ImageView{}, with_init ? inits[i].view : ImageView{}});
+                       with_weights ? weights[i].view : ImageView{},
+                       with_init ? inits[i].view : ImageView{}});
     return views;
   };
   const auto located = [&](const std::vector<PlaneView<T>>& views) {
@@ -204,7 +205,8 @@ void compare(const Setting& s, PassKind kind, bool on_device, bool odd, std::mt1
   };
   const auto straight = [&](std::vector<T> values) {
     if (odd)
-      for (auto row = values.begin(); row != values.end(); row += s.frame[2]) std::reverse(row, row + s.frame[2]);
+      for (auto row = values.begin(); row != values.end(); row += s.frame[2])
+        std::reverse(row, row + s.frame[2]);
     return values;
   };
   Stream stream = reinterpret_cast<Stream>(std::uintptr_t(on_device ? 1 : 0));
@@ -237,7 +239,8 @@ void compare(const Setting& s, PassKind kind, bool on_device, bool odd, std::mt1
       options.background = which == 3 ? 0.5 : 0;
       theirs->richardson_lucy(planes(expected, with_weights, with_init), options, false, {}, no_poll);
       for (int repeat = 0; repeat < (which == 0 ? 3 : 1); ++repeat) {
-        ours->richardson_lucy(located(planes(got, with_weights, with_init)), options, false, {}, stream, no_poll);
+        ours->richardson_lucy(located(planes(got, with_weights, with_init)), options, false, {}, stream,
+                              no_poll);
         same("richardson_lucy " + std::to_string(static_cast<int>(kind_of)) + " " + std::to_string(which));
       }
     }
@@ -250,20 +253,22 @@ void compare(const Setting& s, PassKind kind, bool on_device, bool odd, std::mt1
   std::vector<T> seen(expected.values[0]), our_seen(seen);
   const std::ptrdiff_t e = sizeof(T);
   const std::array<std::ptrdiff_t, 3> packed{s.frame[1] * s.frame[2] * e, s.frame[2] * e, e};
-  theirs->richardson_lucy(planes(expected, false, false), options, true,
-                          [&](int64_t plane, int64_t done, double change, const auto& estimate) {
-                            changes.push_back(change);
-                            if (plane == 1 && done == 2) estimate(MutableImageView<T>{seen.data(), packed});
-                            return !(plane == 1 && done == 3);
-                          },
-                          no_poll);
-  ours->richardson_lucy(located(planes(got, false, false)), options, true,
-                        [&](int64_t plane, int64_t done, double change, const auto& estimate) {
-                          our_changes.push_back(change);
-                          if (plane == 1 && done == 2) estimate(MutableImageView<T>{our_seen.data(), packed}, false);
-                          return !(plane == 1 && done == 3);
-                        },
-                        stream, no_poll);
+  theirs->richardson_lucy(
+      planes(expected, false, false), options, true,
+      [&](int64_t plane, int64_t done, double change, const auto& estimate) {
+        changes.push_back(change);
+        if (plane == 1 && done == 2) estimate(MutableImageView<T>{seen.data(), packed});
+        return !(plane == 1 && done == 3);
+      },
+      no_poll);
+  ours->richardson_lucy(
+      located(planes(got, false, false)), options, true,
+      [&](int64_t plane, int64_t done, double change, const auto& estimate) {
+        our_changes.push_back(change);
+        if (plane == 1 && done == 2) estimate(MutableImageView<T>{our_seen.data(), packed}, false);
+        return !(plane == 1 && done == 3);
+      },
+      stream, no_poll);
   same("told");
   require(changes.size() == our_changes.size() && changes.size() == 13, "iterations told");
   for (std::size_t i = 0; i < changes.size(); ++i)
@@ -318,11 +323,11 @@ int check_all() {
     Shape frame, more, psf;
     bool fused;  // whether the fused passes cover the extended grid, and the frame itself
   } shapes[] = {
-      {{1, 1, 1}, {0, 0, 0}, {1, 1, 1}, true},    {{1, 1, 17}, {0, 0, 7}, {1, 1, 4}, false},
-      {{1, 1, 24}, {0, 0, 8}, {1, 1, 9}, true},   {{6, 1, 10}, {2, 0, 5}, {3, 1, 4}, true},
-      {{13, 1, 11}, {3, 0, 4}, {4, 1, 5}, true},  {{7, 1, 1}, {3, 0, 0}, {4, 1, 1}, true},
-      {{1, 1, 2}, {0, 0, 2}, {1, 1, 2}, true},    {{17, 1, 19}, {2, 0, 4}, {3, 1, 3}, false},
-      {{3, 5, 6}, {2, 1, 2}, {2, 2, 3}, true},    {{5, 1, 40}, {4, 0, 8}, {5, 1, 12}, true},
+      {{1, 1, 1}, {0, 0, 0}, {1, 1, 1}, true},   {{1, 1, 17}, {0, 0, 7}, {1, 1, 4}, false},
+      {{1, 1, 24}, {0, 0, 8}, {1, 1, 9}, true},  {{6, 1, 10}, {2, 0, 5}, {3, 1, 4}, true},
+      {{13, 1, 11}, {3, 0, 4}, {4, 1, 5}, true}, {{7, 1, 1}, {3, 0, 0}, {4, 1, 1}, true},
+      {{1, 1, 2}, {0, 0, 2}, {1, 1, 2}, true},   {{17, 1, 19}, {2, 0, 4}, {3, 1, 3}, false},
+      {{3, 5, 6}, {2, 1, 2}, {2, 2, 3}, true},   {{5, 1, 40}, {4, 0, 8}, {5, 1, 12}, true},
       {{4, 3, 7}, {4, 2, 3}, {6, 3, 2}, true},
   };
   int odd = 0;
@@ -333,8 +338,9 @@ int check_all() {
         const Setting s{shape.frame, shape.more, shape.psf, around};
         ++odd;
         context = std::string(name(around)) + (kind == PassKind::fused ? " fused " : " plain ") +
-                  std::to_string(s.frame[0]) + "x" + std::to_string(s.frame[1]) + "x" + std::to_string(s.frame[2]) +
-                  ", " + std::to_string(sizeof(T)) + " bytes, variant " + std::to_string(odd % 4);
+                  std::to_string(s.frame[0]) + "x" + std::to_string(s.frame[1]) + "x" +
+                  std::to_string(s.frame[2]) + ", " + std::to_string(sizeof(T)) + " bytes, variant " +
+                  std::to_string(odd % 4);
         compare<T, float>(s, kind, odd % 4 > 1, odd % 2, random);
       }
   const Setting s{{5, 1, 9}, {3, 0, 3}, {3, 1, 3}, Around::reflect};

@@ -22,7 +22,8 @@ inline void require(bool holds, const char* what, const Grid& g, double seen = 0
   if (holds) return;
   std::fprintf(stderr, "failed: %s, grid %d x %d x %d, frame %d x %d x %d: %g\n", what,
                static_cast<int>(g.full[0]), static_cast<int>(g.full[1]), static_cast<int>(g.full[2]),
-               static_cast<int>(g.frame[0]), static_cast<int>(g.frame[1]), static_cast<int>(g.frame[2]), seen);
+               static_cast<int>(g.frame[0]), static_cast<int>(g.frame[1]), static_cast<int>(g.frame[2]),
+               seen);
   std::exit(1);
 }
 
@@ -43,7 +44,8 @@ struct Passes {
   std::vector<double> parts;
   cuda::FusedPasses<T, HostLauncher> passes;
 
-  Passes(const Grid& g, const cuda::Limits& limits, HostLauncher::Order order = HostLauncher::Order::ascending)
+  Passes(const Grid& g, const cuda::Limits& limits,
+         HostLauncher::Order order = HostLauncher::Order::ascending)
       : plan(g, limits),
         launcher(order),
         spectrum(static_cast<std::size_t>(plan.spectrum_size()), Complex<T>{T(NAN), T(NAN)}),

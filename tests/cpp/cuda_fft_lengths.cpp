@@ -1,5 +1,5 @@
-// Every length that the kernels cover up to 512, and samples beyond, as rows and as columns: against direct sums in
-// long double and against ducc0.
+// Every length that the kernels cover up to 512, and samples beyond, as rows and as columns: against direct
+// sums in long double and against ducc0.
 #include <limits>
 
 #include "cpu/fft.h"
@@ -10,13 +10,14 @@ namespace {
 
 using Line = std::vector<std::complex<double>>;
 
-// In long double, where there is one: the sums of hundreds of terms are to be better than a transform in double.
+// In long double, where there is one: the sums of hundreds of terms are to be better than a transform in
+// double.
 Line direct(const Line& v) {
   const std::size_t n = v.size();
   std::vector<std::complex<long double>> roots(n);
   for (std::size_t k = 0; k < n; ++k)
-    roots[k] = std::polar(1.0L, -2 * 3.14159265358979323846264338L * static_cast<long double>(k) /
-                                    static_cast<long double>(n));
+    roots[k] = std::polar(
+        1.0L, -2 * 3.14159265358979323846264338L * static_cast<long double>(k) / static_cast<long double>(n));
   Line out(n);
   for (std::size_t k = 0; k < n; ++k) {
     long double re = 0, im = 0;
@@ -33,7 +34,8 @@ Line direct(const Line& v) {
 Line ducc0(const Line& v) {
   const auto n = static_cast<std::int64_t>(v.size());
   const ComplexFft<double, 1> fft(n);
-  std::vector<double> in(2 * v.size()), copy(in.size()), scratch(static_cast<std::size_t>(fft.scratch()) + 64);
+  std::vector<double> in(2 * v.size()), copy(in.size()),
+      scratch(static_cast<std::size_t>(fft.scratch()) + 64);
   for (std::size_t i = 0; i < v.size(); ++i) {
     in[2 * i] = v[i].real();
     in[2 * i + 1] = v[i].imag();
@@ -55,9 +57,7 @@ template <class T>
 struct Keep {
   Complex<T>* out;
   int half;
-  FD_HD void operator()(T& re, T& im, const cuda::Frequency& f) const {
-    out[f.c * half + f.k] = {re, im};
-  }
+  FD_HD void operator()(T& re, T& im, const cuda::Frequency& f) const { out[f.c * half + f.k] = {re, im}; }
 };
 
 template <class T>
@@ -114,7 +114,8 @@ void check(std::int64_t c, std::int64_t x, bool sums) {
   require(far < 0.6 + 0.15 * std::log2(g.pixels()), "transform", g, far);
   double worst = 0;
   for (std::size_t i = 0; i < image.size(); ++i)
-    worst = std::max(worst, std::abs(static_cast<double>(back[i]) / g.pixels() - static_cast<double>(image[i])));
+    worst =
+        std::max(worst, std::abs(static_cast<double>(back[i]) / g.pixels() - static_cast<double>(image[i])));
   require(worst / eps < 3 + std::log2(g.pixels()), "there and back", g, worst / eps);
 }
 
@@ -130,8 +131,8 @@ void check_all() {
   }
   // Up to 512 there are 169 products of 2, 3, 5, 7, 11 and 13.
   require(covered == 169, "count of covered lengths", Grid{}, covered);
-  for (std::int64_t n : {625, 1001, 1024, 1080, 1280, 1331, 1920, 2048, 2160, 2197, 2401, 3125, 3840, 4096, 4400,
-                         5120, 6561, 7680, 8192, 10000, 10240})
+  for (std::int64_t n : {625,  1001, 1024, 1080, 1280, 1331, 1920, 2048, 2160,  2197, 2401,
+                         3125, 3840, 4096, 4400, 5120, 6561, 7680, 8192, 10000, 10240})
     for (const bool rows : {false, true}) check<T>(rows ? 2 : n, rows ? n : 2, false);
 }
 
@@ -147,8 +148,9 @@ int main() {
   const auto can = [](std::int64_t c, std::int64_t m, std::int64_t x) {
     return cuda::FusedPlan<float>::can({{c, m, x}, {c, m, x}}, tests::kH100);
   };
-  const bool right = !can(17, 1, 16) && !can(16, 19, 16) && !can(16, 1, 34) && !can(16, 1, 23) && can(16, 1, 26) &&
-                     !can(1, 1, 1 << 20) && !can(1 << 15, 1, 16) && can(1 << 14, 1, 1 << 15);
+  const bool right = !can(17, 1, 16) && !can(16, 19, 16) && !can(16, 1, 34) && !can(16, 1, 23) &&
+                     can(16, 1, 26) && !can(1, 1, 1 << 20) && !can(1 << 15, 1, 16) &&
+                     can(1 << 14, 1, 1 << 15);
   tests::require(right, "what is covered", Grid{});
   return 0;
 }

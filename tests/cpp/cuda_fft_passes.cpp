@@ -1,6 +1,6 @@
-// Sequences of fused passes: what a filter sees is the discrete Fourier transform of what the source gave, what a
-// sink sees is the image again, sums are the sums, and neither the threads' order nor the tiles' size changes
-// a bit.
+// Sequences of fused passes: what a filter sees is the discrete Fourier transform of what the source gave,
+// what a sink sees is the image again, sums are the sums, and neither the threads' order nor the tiles' size
+// changes a bit.
 #include <cstring>
 #include <initializer_list>
 
@@ -13,9 +13,7 @@ template <class T>
 struct ReadImage {
   const T* image;
   Grid g;
-  FD_HD T operator()(int c, int m, int x) const {
-    return image[(c * g.full[1] + m) * g.full[2] + x];
-  }
+  FD_HD T operator()(int c, int m, int x) const { return image[(c * g.full[1] + m) * g.full[2] + x]; }
 };
 
 // Keeps the spectrum twice, by frequency and by `at`; shifts the image by one pixel along every axis.
@@ -28,8 +26,8 @@ struct Look {
     const auto k = (f.c * g.full[1] + f.m) * g.half() + f.k;
     by_frequency[k] = {re, im};
     by_order[f.at] = {re, im};
-    const double turns = double(f.c) / double(g.full[0]) + double(f.m) / double(g.full[1]) +
-                         double(f.k) / double(g.full[2]);
+    const double turns =
+        double(f.c) / double(g.full[0]) + double(f.m) / double(g.full[1]) + double(f.k) / double(g.full[2]);
     const double angle = -2 * 3.14159265358979323846 * turns;
     const double a = double(re) * std::cos(angle) - double(im) * std::sin(angle);
     const double b = double(re) * std::sin(angle) + double(im) * std::cos(angle);
@@ -76,7 +74,8 @@ struct Write {
 std::vector<std::complex<double>> line_dft(const std::vector<std::complex<double>>& v) {
   const std::size_t n = v.size();
   std::vector<std::complex<double>> w(n), out(n);
-  for (std::size_t k = 0; k < n; ++k) w[k] = std::polar(1.0, -2 * 3.14159265358979323846 * double(k) / double(n));
+  for (std::size_t k = 0; k < n; ++k)
+    w[k] = std::polar(1.0, -2 * 3.14159265358979323846 * double(k) / double(n));
   for (std::size_t k = 0; k < n; ++k)
     for (std::size_t j = 0; j < n; ++j) out[k] += v[j] * w[j * k % n];
   return out;
@@ -169,7 +168,8 @@ void check(const Grid& g, Rows in, Rows out) {
   for (std::size_t i = 0; i < expected.size(); ++i) {
     power += std::norm(expected[i]);
     error += std::norm(expected[i] - std::complex<double>(r.by_frequency[i].re, r.by_frequency[i].im));
-    other += std::norm(expected[i] - std::complex<double>(tiles.by_frequency[i].re, tiles.by_frequency[i].im));
+    other +=
+        std::norm(expected[i] - std::complex<double>(tiles.by_frequency[i].re, tiles.by_frequency[i].im));
   }
   require(std::sqrt(error / power) < eps, "spectrum", g, std::sqrt(error / power) / eps);
   require(std::sqrt(other / power) < eps, "spectrum, other tiles", g, std::sqrt(other / power) / eps);
@@ -224,12 +224,12 @@ int main() {
   using fastdeblur::Grid;
   using namespace fastdeblur::tests;
   const Grid grids[] = {
-      {{1, 1, 1}, {1, 1, 1}},       {{1, 1, 2}, {1, 1, 2}},       {{1, 1, 3}, {1, 1, 5}},
-      {{1, 1, 40}, {1, 1, 64}},     {{5, 1, 7}, {6, 1, 8}},       {{3, 1, 9}, {4, 1, 11}},
-      {{13, 1, 30}, {16, 1, 32}},   {{40, 1, 50}, {49, 1, 60}},   {{60, 1, 100}, {64, 1, 128}},
+      {{1, 1, 1}, {1, 1, 1}},         {{1, 1, 2}, {1, 1, 2}},     {{1, 1, 3}, {1, 1, 5}},
+      {{1, 1, 40}, {1, 1, 64}},       {{5, 1, 7}, {6, 1, 8}},     {{3, 1, 9}, {4, 1, 11}},
+      {{13, 1, 30}, {16, 1, 32}},     {{40, 1, 50}, {49, 1, 60}}, {{60, 1, 100}, {64, 1, 128}},
       {{100, 1, 120}, {143, 1, 150}}, {{2, 3, 4}, {3, 5, 7}},     {{7, 9, 10}, {8, 11, 12}},
-      {{9, 13, 15}, {16, 16, 16}},  {{5, 20, 30}, {7, 32, 36}},   {{13, 5, 33}, {13, 8, 64}},
-      {{1, 8, 20}, {1, 9, 22}},     {{30, 1, 1}, {35, 1, 2}},     {{3, 2, 1}, {4, 64, 6}},
+      {{9, 13, 15}, {16, 16, 16}},    {{5, 20, 30}, {7, 32, 36}}, {{13, 5, 33}, {13, 8, 64}},
+      {{1, 8, 20}, {1, 9, 22}},       {{30, 1, 1}, {35, 1, 2}},   {{3, 2, 1}, {4, 64, 6}},
   };
   for (const Grid& g : grids) {
     check_all<float>(g);

@@ -1,5 +1,6 @@
-// A device made of the host: every kernel is stepped, transforms are the core's own, and what is queued on a stream
-// happens as late as it may, so that a missing wait between streams shows. Every call can be made to fail.
+// A device made of the host: every kernel is stepped, transforms are the core's own, and what is queued on a
+// stream happens as late as it may, so that a missing wait between streams shows. Every call can be made to
+// fail.
 #pragma once
 
 #include <algorithm>
@@ -30,7 +31,8 @@ void transform(const FftShape& shape, void* memory, bool forward) {
   const std::int64_t x = n.back(), half = shape.real ? x / 2 + 1 : x;
   const auto real_rows = [&] {
     const RealFft<T, 1> fft(x);
-    std::vector<T> a(static_cast<std::size_t>(x)), b(a), scratch(static_cast<std::size_t>(fft.scratch() + 64));
+    std::vector<T> a(static_cast<std::size_t>(x)), b(a),
+        scratch(static_cast<std::size_t>(fft.scratch() + 64));
     for (std::int64_t r = 0; r < rows; ++r) {
       T* row = data + r * 2 * half;
       if (forward) {
@@ -137,7 +139,8 @@ class HostRuntime final : public cuda::Runtime {
   void destroy_event(Event) noexcept override { --device_.events; }
   void record(Event event, Stream stream) override {
     fail_or_go();
-    recorded_[event] = last_.count(stream) ? std::vector<std::size_t>{last_[stream]} : std::vector<std::size_t>{};
+    recorded_[event] =
+        last_.count(stream) ? std::vector<std::size_t>{last_[stream]} : std::vector<std::size_t>{};
   }
   void wait(Stream stream, Event event) override {
     fail_or_go();

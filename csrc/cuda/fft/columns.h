@@ -1,5 +1,5 @@
-// Column passes. The half spectrum lies in slabs: [block of columns][c][m][columns of the block], so that a tile
-// of columns is contiguous in memory, whatever few columns shared memory can hold.
+// Column passes. The half spectrum lies in slabs: [block of columns][c][m][columns of the block], so that a
+// tile of columns is contiguous in memory, whatever few columns shared memory can hold.
 #pragma once
 
 #include "cuda/fft/stage.h"
@@ -7,9 +7,9 @@
 
 namespace fastdeblur::cuda {
 
-// What a filter is told of the number that it works on. `at` is a number of its own below the spectrum's size,
-// that neighbouring threads have side by side: filters keep transfer functions in this order, and a filter
-// that stores what it sees makes them.
+// What a filter is told of the number that it works on. `at` is a number of its own below the spectrum's
+// size, that neighbouring threads have side by side: filters keep transfer functions in this order, and a
+// filter that stores what it sees makes them.
 struct Frequency {
   int c, m, k;
   std::int64_t at;
@@ -105,13 +105,13 @@ struct ColumnsKernel {
     each_item(t, fft.length / R, slabs.log_width, [&](int i, int line) {
       if (line >= valid) return;  // zeros stay zeros
       const int k = (block << slabs.log_width) + line;
-      through_spectrum<R>(fft, i, line, slabs.log_width, t.shared<Complex<T>>(),
-                          [&](int c, int order, int, Complex<T> v) {
-                            filter(v.re, v.im,
-                                   Frequency{c, frequency_m, k,
-                                             first + ((static_cast<std::int64_t>(order) << slabs.log_width) + line)});
-                            return v;
-                          });
+      through_spectrum<R>(
+          fft, i, line, slabs.log_width, t.shared<Complex<T>>(), [&](int c, int order, int, Complex<T> v) {
+            filter(v.re, v.im,
+                   Frequency{c, frequency_m, k,
+                             first + ((static_cast<std::int64_t>(order) << slabs.log_width) + line)});
+            return v;
+          });
     });
   }
 
@@ -120,16 +120,15 @@ struct ColumnsKernel {
     Complex<T>* to = base(t);
     const int valid = lines(t), stride = slabs.middle << slabs.log_width;
     each_item(t, fft.length / R, slabs.log_width, [&](int i, int line) {
-      last_inverse<R>(fft, i, line, slabs.log_width, t.shared<Complex<T>>(),
-                      [&](int c, int, Complex<T> v) {
-                        if (c < out && line < valid) to[static_cast<std::int64_t>(c) * stride + line] = v;
-                      });
+      last_inverse<R>(fft, i, line, slabs.log_width, t.shared<Complex<T>>(), [&](int c, int, Complex<T> v) {
+        if (c < out && line < valid) to[static_cast<std::int64_t>(c) * stride + line] = v;
+      });
     });
   }
 };
 
-// The middle axis of a volume alone, one block a tile [m][columns] at one c. Between the two directions it lies in
-// permuted order.
+// The middle axis of a volume alone, one block a tile [m][columns] at one c. Between the two directions it
+// lies in permuted order.
 template <class T>
 struct MiddleKernel {
   static constexpr int max_threads = 256, min_blocks = sizeof(T) == 4 ? 3 : 2;
@@ -163,15 +162,14 @@ struct MiddleKernel {
   FD_HD void move(int phase, const Thread& t, Complex<T>* at) const {
     const int log = slabs.log_width;
     Complex<T>* tile = t.shared<Complex<T>>();
-    // The last block's lines beyond the half spectrum hold whatever memory held: they only meet themselves, and
-    // are never stored as anything but that.
+    // The last block's lines beyond the half spectrum hold whatever memory held: they only meet themselves,
+    // and are never stored as anything but that.
     const auto load = [&](int m, int line) { return at[(m << log) + line]; };
     const auto store = [&](int m, int line, Complex<T> v) { at[(m << log) + line] = v; };
     each_item(t, fft.length / R, log, [&](int i, int line) {
       if (phase == 0 && !inverse)
-        first_forward<R>(fft, i, line, log, tile, [&](int m, int l) {
-          return m < valid ? load(m, l) : Complex<T>{T(0), T(0)};
-        });
+        first_forward<R>(fft, i, line, log, tile,
+                         [&](int m, int l) { return m < valid ? load(m, l) : Complex<T>{T(0), T(0)}; });
       else if (phase == 0)
         first_inverse<R>(i, line, log, tile, load);
       else if (!inverse)

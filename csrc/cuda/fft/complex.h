@@ -36,7 +36,8 @@ template <class T>
 FD_HD Complex<T> times_minus_i(Complex<T> a) {
   return {a.im, -a.re};
 }
-// i conj(a). The inverse transform of a is swap(forward transform of swap(a)): the kernels need one direction.
+// i conj(a). The inverse transform of a is swap(forward transform of swap(a)): the kernels need one
+// direction.
 template <class T>
 FD_HD Complex<T> swapped(Complex<T> a) {
   return {a.im, a.re};
@@ -53,7 +54,8 @@ struct Divider {
         factor(static_cast<std::uint32_t>(d == 1 ? 0 : ((std::uint64_t(1) << 32) + divisor - 1) / divisor)) {}
 
   FD_HD int operator()(int x) const {
-    const auto high = static_cast<std::uint32_t>((std::uint64_t(static_cast<std::uint32_t>(x)) * factor) >> 32);
+    const auto high =
+        static_cast<std::uint32_t>((std::uint64_t(static_cast<std::uint32_t>(x)) * factor) >> 32);
     return static_cast<int>(divisor == 1 ? static_cast<std::uint32_t>(x) : high);
   }
   FD_HD int value() const { return static_cast<int>(divisor); }

@@ -1,12 +1,12 @@
-// The passes of a method over one grid, fused: column transform, filter and inverse in one kernel, inverse row
-// transform, program and forward transform in one kernel.
+// The passes of a method over one grid, fused: column transform, filter and inverse in one kernel, inverse
+// row transform, program and forward transform in one kernel.
 //
-// How much of shared memory a block takes. A pass waits for memory first, then computes, then stores: one block
-// alone on a multiprocessor would leave memory idle while it computes. So tiles take a third of a
-// multiprocessor's shared memory or less; three blocks of 256 threads with 80 registers each also just fit the
-// 65,536 registers. In flight are then 3 x 256 x 8 numbers of 8 bytes, 48 KB, twice what 4 TB/s times
-// 0.7 us asks of each of 132 multiprocessors. Wide tiles make long contiguous pieces, narrow ones more
-// blocks: they are widened to 16 columns (128 bytes), and narrowed again where the grid would not occupy every
+// How much of shared memory a block takes. A pass waits for memory first, then computes, then stores: one
+// block alone on a multiprocessor would leave memory idle while it computes. So tiles take a third of a
+// multiprocessor's shared memory or less; three blocks of 256 threads with 80 registers each also just fit
+// the 65,536 registers. In flight are then 3 x 256 x 8 numbers of 8 bytes, 48 KB, twice what 4 TB/s times 0.7
+// us asks of each of 132 multiprocessors. Wide tiles make long contiguous pieces, narrow ones more blocks:
+// they are widened to 16 columns (128 bytes), and narrowed again where the grid would not occupy every
 // multiprocessor twice.
 #pragma once
 
@@ -31,7 +31,8 @@ class FusedPlan {
   static bool can(const Grid& g, const Limits& limits) {
     const int64_t n = row_length(g), longest = std::max({n, g.full[0], g.full[1]});
     return has_radices(n) && has_radices(g.full[0]) && has_radices(g.full[1]) &&
-           g.full[0] * g.full[1] < std::numeric_limits<int>::max() / 16 && bytes(longest) <= limits.block_shared;
+           g.full[0] * g.full[1] < std::numeric_limits<int>::max() / 16 &&
+           bytes(longest) <= limits.block_shared;
   }
 
   FusedPlan(const Grid& g, const Limits& limits)
@@ -126,8 +127,8 @@ class FusedPlan {
   int log_width_ = 0, log_lines_ = 0;
 };
 
-// Runs the passes. Launcher: DeviceLauncher or HostLauncher. Programs are trivially copyable functors; those of
-// rows and rows_inverse name the type of their sums, Accumulator (Nothing, if there are none).
+// Runs the passes. Launcher: DeviceLauncher or HostLauncher. Programs are trivially copyable functors; those
+// of rows and rows_inverse name the type of their sums, Accumulator (Nothing, if there are none).
 template <class T, class Launcher>
 class FusedPasses {
  public:
@@ -141,9 +142,9 @@ class FusedPasses {
   // s(c, m, x) -> T
   template <class Source>
   void rows_forward(Stream stream, Complex<T>* spectrum, Rows which, const Source& s) {
-    launcher_.launch(
-        stream, RowsForwardKernel<T, Source>{plan_.shape(spectrum, which), plan_.row_butterflies(), s},
-        plan_.row_geometry(which, 0));
+    launcher_.launch(stream,
+                     RowsForwardKernel<T, Source>{plan_.shape(spectrum, which), plan_.row_butterflies(), s},
+                     plan_.row_geometry(which, 0));
   }
 
   // f(re, im, Frequency) in place. Rows outside `in` count as 0; only rows inside `out` are valid afterwards.

@@ -2,9 +2,10 @@
 //
 // Transforms stay in place, in one buffer of shared memory: the forward one decimates in frequency (natural
 // order in, permuted out), the inverse one walks the same stages backwards (permuted in, natural out), so
-// that nothing is ever reordered: filters look up which frequency a position holds, and the rows' half spectra
-// are gathered from their positions as they are stored. Each butterfly writes where it has read, which leaves
-// one barrier between stages, and room for twice the columns that a copying (Stockham) transform could hold.
+// that nothing is ever reordered: filters look up which frequency a position holds, and the rows' half
+// spectra are gathered from their positions as they are stored. Each butterfly writes where it has read,
+// which leaves one barrier between stages, and room for twice the columns that a copying (Stockham) transform
+// could hold.
 #pragma once
 
 #include <algorithm>
@@ -21,12 +22,14 @@ constexpr int kMaxStages = 14;
 constexpr int kMaxLength = 1 << 15;  // positions and divisions count on less than 2^16
 
 // A transform as the kernels see it. Stage s takes blocks of radix[s] * span[s] elements apart into radix[s]
-// blocks of span[s]; frequency p_0 + r_0 (p_1 + r_1 (p_2 + ...)) ends at position p_0 span_0 + p_1 span_1 + ...
+// blocks of span[s]; frequency p_0 + r_0 (p_1 + r_1 (p_2 + ...)) ends at position p_0 span_0 + p_1 span_1 +
+// ...
 template <class T>
 struct Fft {
   int length = 1, stages = 0;
-  int first = 0, last = 0;  // stages [first, last) run on shared memory; one before and one after may be joined
-                            // to a load, a store or a program: a radix of 8, whose values stay in registers
+  int first = 0,
+      last = 0;  // stages [first, last) run on shared memory; one before and one after may be joined
+                 // to a load, a store or a program: a radix of 8, whose values stay in registers
   int radix[kMaxStages] = {};
   Divider span[kMaxStages];
   const Complex<T>* twiddle[kMaxStages] = {};  // [q - 1][j]: exp(-2 pi i q j / (radix span))

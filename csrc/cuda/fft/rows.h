@@ -1,8 +1,9 @@
-// Row passes. A real row of even length is transformed as a complex one of half the length, x[2 j] + i x[2 j + 1];
-// one of odd length (rare: the grid that a boundary needs is always even) as a complex row without imaginary part.
+// Row passes. A real row of even length is transformed as a complex one of half the length, x[2 j] + i x[2 j
+// + 1]; one of odd length (rare: the grid that a boundary needs is always even) as a complex row without
+// imaginary part.
 //
-// A block takes several consecutive rows: what it writes to one slab, [rows][columns of the block], is then one
-// contiguous piece, of at least the 32 bytes that memory moves.
+// A block takes several consecutive rows: what it writes to one slab, [rows][columns of the block], is then
+// one contiguous piece, of at least the 32 bytes that memory moves.
 #pragma once
 
 #include "cuda/fft/columns.h"
@@ -202,7 +203,8 @@ struct RowsInverseKernel {
   }
 };
 
-// spectrum -> inverse -> f(value, c, m, x, accumulator) -> forward -> spectrum; the rows never leave the chip.
+// spectrum -> inverse -> f(value, c, m, x, accumulator) -> forward -> spectrum; the rows never leave the
+// chip.
 template <class T, class Program>
 struct RowsKernel {
   static constexpr int max_threads = 256, min_blocks = sizeof(T) == 4 ? 3 : 2;
@@ -245,12 +247,11 @@ struct RowsKernel {
     shape.each_butterfly(t, butterflies, [&](int i, int line) {
       const auto r = shape.row(t, line);
       if (!r.valid) return;  // zeros stay zeros
-      through_image<R>(shape.fft, i, line, shape.log_lines, t.shared<Complex<T>>(),
-                       [&](int j, int, Complex<T> v) {
-                         return shape.pixels(j, [&](int half, int x) -> T {
-                           return program(half ? v.im : v.re, r.c, r.m, x, sum);
-                         });
-                       });
+      through_image<R>(
+          shape.fft, i, line, shape.log_lines, t.shared<Complex<T>>(), [&](int j, int, Complex<T> v) {
+            return shape.pixels(
+                j, [&](int half, int x) -> T { return program(half ? v.im : v.re, r.c, r.m, x, sum); });
+          });
     });
   }
 };

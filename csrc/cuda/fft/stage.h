@@ -1,10 +1,10 @@
-// Stages of a transform over a tile in shared memory: [position][line], the lines (columns, or rows) innermost
-// and a power of two.
+// Stages of a transform over a tile in shared memory: [position][line], the lines (columns, or rows)
+// innermost and a power of two.
 //
-// Shared memory has 32 banks of 4 bytes. An element's neighbours in a stage lie powers of two apart, and would
-// meet in one bank; one element of padding after each 128 bytes shifts every such line of elements by one, and
-// any power of two of strides falls into different banks (a warp's accesses of 8 or 16 bytes are served in
-// halves or quarters of a warp, 128 bytes each).
+// Shared memory has 32 banks of 4 bytes. An element's neighbours in a stage lie powers of two apart, and
+// would meet in one bank; one element of padding after each 128 bytes shifts every such line of elements by
+// one, and any power of two of strides falls into different banks (a warp's accesses of 8 or 16 bytes are
+// served in halves or quarters of a warp, 128 bytes each).
 #pragma once
 
 #include "cuda/fft/butterfly.h"
@@ -22,7 +22,7 @@ FD_HD int padded(int at) {
 // Elements that a tile of so many takes.
 template <class T>
 constexpr int tile_size(int elements) {
-  return elements + (elements >> kPadShift<T>) + 1;
+  return elements + (elements >> kPadShift<T>)+1;
 }
 
 template <class T, int R>
@@ -139,8 +139,8 @@ FD_HD void through_image(const Fft<T>& fft, int i, int line, int log_lines, Comp
   for (int q = 0; q < R; ++q) tile[padded<T>(((i + q * span) << log_lines) + line)] = v[q];
 }
 
-// Last forward stage, v = program(frequency, order, line, v), first inverse stage. `order` counts the frequencies
-// as the threads meet them: what a program stores by it, it finds side by side.
+// Last forward stage, v = program(frequency, order, line, v), first inverse stage. `order` counts the
+// frequencies as the threads meet them: what a program stores by it, it finds side by side.
 template <int R, class T, class Program>
 FD_HD void through_spectrum(const Fft<T>& fft, int i, int line, int log_lines, Complex<T>* tile,
                             Program program) {
@@ -156,8 +156,8 @@ FD_HD void through_spectrum(const Fft<T>& fft, int i, int line, int log_lines, C
   for (int q = 0; q < R; ++q) tile[padded<T>(((i * R + q) << log_lines) + line)] = v[q];
 }
 
-// The last forward stage to store(position, line, value), and the first inverse one from load(position, line),
-// of values in permuted order.
+// The last forward stage to store(position, line, value), and the first inverse one from load(position,
+// line), of values in permuted order.
 template <int R, class T, class Store>
 FD_HD void last_forward(int i, int line, int log_lines, const Complex<T>* tile, Store store) {
   Complex<T> v[R];

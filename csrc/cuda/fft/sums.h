@@ -1,6 +1,6 @@
-// Sums that a program takes on its way: per thread in registers, per block in shared memory, over the blocks by
-// one small kernel. Every sum is taken in an order that only the launch's geometry decides: runs repeat to the
-// bit.
+// Sums that a program takes on its way: per thread in registers, per block in shared memory, over the blocks
+// by one small kernel. Every sum is taken in an order that only the launch's geometry decides: runs repeat to
+// the bit.
 #pragma once
 
 #include <cstdint>
