@@ -20,6 +20,14 @@ using cuda::nn::Outcome;
 using nn::NetworkSpec;
 using nn::NodeSpec;
 
+inline int failures = 0;
+
+inline void expect(bool ok, const std::string& what) {
+  if (ok) return;
+  ++failures;
+  std::printf("FAILED: %s\n", what.c_str());
+}
+
 class Builder {
  public:
   explicit Builder(int64_t channels, unsigned seed = 3) : random_(seed) {

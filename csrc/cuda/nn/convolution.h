@@ -9,12 +9,12 @@
 // taps that it sees, kernel width times channels numbers one after the other.
 #pragma once
 
+#include <type_traits>
+
+#include "cuda/nn/activate.h"
 #include "cuda/nn/tile.h"
-#include "nn/activation.h"
 
 namespace fastdeblur::cuda::nn {
-
-using fastdeblur::nn::Activation;
 
 constexpr int kTileHeight = 8, kTileWidth = 16, kTilePixels = kTileHeight * kTileWidth;
 constexpr int kRowsOfWarp = 2;
@@ -60,8 +60,10 @@ FD_HD int inside(int i, int n, bool reflect) {
   return i < 0 ? 0 : i >= n ? n - 1 : i;  // what only pixels past the frame's end see
 }
 
-template <class T, int NT>
+// Bytes: of a number. Which of those of two bytes are meant is known when it runs: half as many kernels.
+template <int Bytes, int NT>
 struct ConvolutionKernel {
+  using Raw = std::conditional_t<Bytes == 2, std::uint16_t, float>;
   static constexpr int max_threads = kThreads, min_blocks = NT == 8 ? 4 : 6;
   static constexpr int kColumns = NT * 8;
   static constexpr int kPitch = kColumns + 4;  // of a pixel's sums in shared memory
@@ -70,13 +72,14 @@ struct ConvolutionKernel {
   };
 
   Convolution c;
+  Format f;
 
   // Chunk after chunk is copied and, a phase later, multiplied; then the sums go through shared memory, so
   // that they are stored 16 bytes at a time.
   FD_HD int phases() const { return c.chunks + 3; }
 
   static int shared_bytes(const Convolution& c) {
-    const int patches = c.buffer * (c.chunks > 1 ? 2 : 1) * static_cast<int>(sizeof(T));
+    const int patches = c.buffer * (c.chunks > 1 ? 2 : 1) * Bytes;
     const int sums = kTilePixels * kPitch * static_cast<int>(sizeof(float));
     return patches > sums ? patches : sums;
   }
@@ -88,7 +91,14 @@ struct ConvolutionKernel {
         for (auto& tile : row)
           for (float& x : tile) x = 0.0f;
     if (phase < c.chunks) copy(phase, place, t);
-    if (phase > 0 && phase <= c.chunks) multiply_chunk(phase - 1, place, t, r);
+    if (phase > 0 && phase <= c.chunks) {
+      if constexpr (Bytes == 4)
+        multiply_chunk<float>(phase - 1, place, t, r);
+      else if (f == Format::half)
+        multiply_chunk<Half>(phase - 1, place, t, r);
+      else
+        multiply_chunk<Bfloat>(phase - 1, place, t, r);
+    }
     if (phase < c.chunks) wait_for_copies();
     if (phase == c.chunks + 1) {
       float* sums = t.shared<float>();
@@ -123,7 +133,7 @@ struct ConvolutionKernel {
   }
 
   FD_HD void copy(int chunk, const Place& place, const Thread& t) const {
-    T* patch = t.shared<T>() + chunk % 2 * c.buffer;
+    Raw* patch = t.shared<Raw>() + chunk % 2 * c.buffer;
     const int y0 = place.y * c.sy + c.y0, x0 = place.x * c.sx + c.x0;
     if (c.narrow) {
       copy_narrow(patch, y0, x0, t);
@@ -131,31 +141,31 @@ struct ConvolutionKernel {
     }
     const int blocks = blocks_of(chunk), first = place.group * c.group_in + chunk * c.chunk;
     const int row = c.patch_w * blocks, count = c.patch_h * row;
-    const T* in = static_cast<const T*>(c.in);
+    const Raw* in = static_cast<const Raw*>(c.in);
     for (int i = t.index; i < count; i += t.threads) {
       const int py = i / row, rest = i - py * row, px = rest / blocks, b = rest - px * blocks;
       const int y = inside(y0 + py, c.ih, c.reflect), x = inside(x0 + px, c.iw, c.reflect);
       const bool there = y >= 0 && y < c.ih && x >= 0 && x < c.iw;
-      const T* from = there ? in + ((int64_t(y) * c.iw + x) * c.in_blocks + first + b) * 8 : in;
-      T* to = patch + (py * c.patch_w + px) * c.pixel + b * 8;
-      constexpr int kPieces = sizeof(T) * 8 / 16;
+      const Raw* from = there ? in + ((int64_t(y) * c.iw + x) * c.in_blocks + first + b) * 8 : in;
+      Raw* to = patch + (py * c.patch_w + px) * c.pixel + b * 8;
+      constexpr int kPieces = Bytes * 8 / 16;
       for (int k = 0; k < kPieces; ++k) copy16(to + k * (8 / kPieces), from + k * (8 / kPieces), there);
     }
   }
 
   // Eight numbers of a row of taps at a time.
-  FD_HD void copy_narrow(T* patch, int y0, int x0, const Thread& t) const {
+  FD_HD void copy_narrow(Raw* patch, int y0, int x0, const Thread& t) const {
     const int row = c.patch_w * c.chunk, count = c.patch_h * row, width = c.kw * c.narrow;
-    const T* in = static_cast<const T*>(c.in);
+    const Raw* in = static_cast<const Raw*>(c.in);
     for (int i = t.index; i < count; i += t.threads) {
       const int py = i / row, rest = i - py * row, px = rest / c.chunk, b = rest - px * c.chunk;
       const int y = inside(y0 + py, c.ih, c.reflect);
       const bool there = y >= 0 && y < c.ih;
-      T* to = patch + (py * c.patch_w + px) * c.pixel + b * 8;
+      Raw* to = patch + (py * c.patch_w + px) * c.pixel + b * 8;
       for (int j = 0; j < 8; ++j) {
         const int at = b * 8 + j, tap = at / c.narrow, channel = at - tap * c.narrow;
         const int x = inside(x0 + px * c.sx + tap, c.iw, c.reflect);
-        T value{};
+        Raw value{};
         if (there && at < width && x >= 0 && x < c.iw)
           value = in[(int64_t(y) * c.iw + x) * c.in_blocks * 8 + channel];
         to[j] = value;
@@ -163,6 +173,7 @@ struct ConvolutionKernel {
     }
   }
 
+  template <class T>
   FD_HD void multiply_chunk(int chunk, const Place& place, const Thread& t, Registers& r) const {
     const int lane = t.index % kWarp, warp = t.index / kWarp;
     const T* patch = t.shared<T>() + chunk % 2 * c.buffer;
@@ -197,16 +208,15 @@ struct ConvolutionKernel {
         for (int j = 0; j < 8; ++j) v[j] *= from[half + j] + bias[half + b * 8 + j];
       const int64_t at = (int64_t(y * c.osy + c.oy0) * c.out_w + x * c.osx + c.ox0) * c.out_blocks +
                          place.group * c.group_out + block;
-      if (c.activation.kind != Activation::none)
-        for (int j = 0; j < 8; ++j) v[j] = c.activation(v[j]);
+      activate(c.activation, v);
       if (c.with) {
         float more[8];
-        load8(c.with, at, format_of<T>, more);
+        load8(c.with, at, f, more);
         for (int j = 0; j < 8; ++j) v[j] = c.times ? v[j] * more[j] : v[j] + more[j];
       }
       if (block * 8 + 8 > c.outputs)
         for (int j = 0; j < 8; ++j) v[j] = block * 8 + j < c.outputs ? v[j] : 0.0f;
-      store8(c.out, at, format_of<T>, v);
+      store8(c.out, at, f, v);
     }
   }
 };

@@ -16,6 +16,7 @@ struct Window2 {
 // A piece is a block of channels of some pixels of a row. weights: [tap][channel, padded].
 struct Depthwise {
   static constexpr int kPixels = 4;
+  static constexpr int min_blocks = 2;  // two times 32 sums live in registers
   Format f;
   Value in, out;
   const void* with;  // as a Convolution's
@@ -31,9 +32,11 @@ struct Depthwise {
     FD_UNROLL
     for (int p = 0; p < kPixels; ++p)
       for (int j = 0; j < 8; ++j) v[p][j] = bias[b * 8 + j];
+    FD_LOOP
     for (int ky = 0; ky < k.kh; ++ky) {
       const int iy = inside(y * k.sy + ky - k.top, in.h, k.reflect);
       if (iy < 0 || iy >= in.h) continue;
+      FD_LOOP
       for (int kx = 0; kx < k.kw; ++kx) {
         const float* w = weights + (int64_t(ky) * k.kw + kx) * in.blocks * 8 + b * 8;
         FD_UNROLL
@@ -52,11 +55,15 @@ struct Depthwise {
     const Split at(i, out.blocks), piece(at.quotient, pieces_of_row());
     const int b = at.rest, x = piece.rest * kPixels;
     const auto y = static_cast<int>(piece.quotient);
-    float v[kPixels][8];
-    sums(y, x, b, v);
+    float v[kPixels][8] = {}, other[kPixels][8];
+    FD_LOOP
+    for (int half = 0; half < (gate ? 2 : 1); ++half) {
+      FD_UNROLL
+      for (int p = 0; p < kPixels; ++p)
+        for (int j = 0; j < 8; ++j) other[p][j] = v[p][j];
+      sums(y, x, b + half * out.blocks, v);
+    }
     if (gate) {
-      float other[kPixels][8];
-      sums(y, x, b + out.blocks, other);
       FD_UNROLL
       for (int p = 0; p < kPixels; ++p)
         for (int j = 0; j < 8; ++j) v[p][j] *= other[p][j];
@@ -65,8 +72,7 @@ struct Depthwise {
     for (int p = 0; p < kPixels; ++p) {
       if (x + p >= out.w) continue;
       const int64_t to = (int64_t(y) * out.w + x + p) * out.blocks + b;
-      if (activation.kind != Activation::none)
-        for (int j = 0; j < 8; ++j) v[p][j] = activation(v[p][j]);
+      activate(activation, v[p]);
       if (with) {
         float more[8];
         load8(with, to, f, more);
@@ -100,6 +106,7 @@ struct Direct {
       const int o = b * 8 + j;
       v[j] = o < out.channels ? sum(y, x, o) : 0.0f;
     }
+    activate(activation, v);
     if (with) {
       float more[8];
       load8(with, i, f, more);
@@ -133,7 +140,7 @@ struct Direct {
         for (int c = 0; c < in_each; ++c) s += w[int64_t(c) * taps] * load1(in.data, pixel + c, f);
       }
     }
-    return activation(s);
+    return s;
   }
 };
 

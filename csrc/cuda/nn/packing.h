@@ -30,6 +30,7 @@ struct Pack {
   std::function<float(int group, int o)> bias;
 };
 
+constexpr int kSingleTiles = 4;  // in float32, which is there to compare with: one kernel will do
 constexpr int kPatchBytes = 40 << 10;  // that are asked for, so that several blocks share a multiprocessor
 constexpr int kMostPatchBytes = 96 << 10;  // that are taken if need be; every device since 8.0 has them
 
@@ -66,9 +67,9 @@ inline Packed pack(const Pack& p) {
 
   // Columns: up to 64 to a block, as few idle ones as may be. Of a gate each tile has both halves.
   const int columns = p.gate ? 2 * c.group_out : c.group_out;
-  result.tiles = 8;
+  result.tiles = p.number == 4 ? kSingleTiles : 8;
   for (const int n : {1, 2, 4})
-    if (columns <= n && !(p.gate && n == 1)) {
+    if (p.number == 2 && columns <= n && !(p.gate && n == 1)) {
       result.tiles = n;
       break;
     }

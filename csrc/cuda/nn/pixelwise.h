@@ -3,17 +3,21 @@
 #pragma once
 
 #include "cuda/launch.h"
+#include "cuda/nn/activate.h"
 #include "cuda/nn/numbers.h"
-#include "nn/activation.h"
 
 namespace fastdeblur::cuda::nn {
-
-using fastdeblur::nn::Activation;
 
 // A thread for each piece.
 template <class Body>
 struct Each {
-  static constexpr int max_threads = 256, min_blocks = 4;
+  static constexpr int max_threads = 256;
+  static constexpr int min_blocks = [] {
+    if constexpr (requires { Body::min_blocks; })
+      return Body::min_blocks;
+    else
+      return 4;
+  }();
   struct Registers {};
 
   int64_t count;
@@ -82,8 +86,7 @@ struct Elementwise {
       for (int j = 0; j < 8; ++j) v[j] += shift[b * 8 + j];
     if (slope)
       for (int j = 0; j < 8; ++j) v[j] = v[j] < 0.0f ? v[j] * slope[b * 8 + j] : v[j];
-    if (activation.kind != Activation::none)
-      for (int j = 0; j < 8; ++j) v[j] = activation(v[j]);
+    activate(activation, v);
     if (with != nothing) {
       float other[8];
       const int64_t pixel = by_pixel ? at.quotient * y.blocks : 0;

@@ -1,25 +1,18 @@
 // The convolution kernel, stepped on the host, against sums in double precision; and the numbers of 16 bits.
-#include "cuda/nn/convolution.h"
+#pragma once
 
 #include <cmath>
 #include <cstdio>
 #include <random>
 
+#include "cuda/nn/convolution_launch.h"
 #include "cuda/nn/packing.h"
+#include "cuda_nn_cases.h"
 
-using namespace fastdeblur;
+namespace fastdeblur::tests::convolutions {
+
 using namespace fastdeblur::cuda;
 using namespace fastdeblur::cuda::nn;
-
-namespace {
-
-int failures = 0;
-
-void expect(bool ok, const char* what) {
-  if (ok) return;
-  ++failures;
-  std::printf("FAILED: %s\n", what);
-}
 
 struct Case {
   int inputs, outputs, groups, kh, kw, sy, sx, top, left, h, w;
@@ -34,26 +27,7 @@ std::vector<T> rounded(const std::vector<float>& x) {
 }
 
 template <class T>
-struct Same {
-  static bool bits(const T& a, const T& b) { return std::memcmp(&a, &b, sizeof(T)) == 0; }
-};
-
-template <class T, int NT>
-void launch(const Convolution& c, HostLauncher launcher) {
-  using Kernel = ConvolutionKernel<T, NT>;
-  launcher.launch(nullptr, Kernel{c}, {c.blocks(), kThreads, Kernel::shared_bytes(c)});
-}
-
-template <class T>
-void run(const Packed& p, const Convolution& c, HostLauncher launcher) {
-  if (p.tiles == 1) launch<T, 1>(c, launcher);
-  if (p.tiles == 2) launch<T, 2>(c, launcher);
-  if (p.tiles == 4) launch<T, 4>(c, launcher);
-  if (p.tiles == 8) launch<T, 8>(c, launcher);
-}
-
-template <class T>
-void check(const Case& k, double tolerance) {
+void check_case(const Case& k, double tolerance) {
   std::mt19937 random(7);
   std::normal_distribution<float> normal;
   const int ci = k.inputs / k.groups, co = k.outputs / k.groups;
@@ -97,13 +71,12 @@ void check(const Case& k, double tolerance) {
   c.out_blocks = out_c / 8;
   c.osy = c.osx = 1;
   c.oy0 = c.ox0 = 0;
-  run<T>(p, c, HostLauncher());
+  HostLauncher in_order(HostLauncher::Order::ascending), shuffled(HostLauncher::Order::shuffled, 5);
+  launch_convolution(in_order, nullptr, format_of<T>, p.tiles, c);
   c.out = again.data();
-  run<T>(p, c, HostLauncher(HostLauncher::Order::shuffled, 5));
-  bool same = true;
+  launch_convolution(shuffled, nullptr, format_of<T>, p.tiles, c);
   double error = 0, norm = 0;
-  for (std::size_t i = 0; i < out.size(); ++i) same = same && Same<T>::bits(out[i], again[i]);
-  expect(same, "the order of threads changes nothing");
+  expect(std::memcmp(out.data(), again.data(), out.size() * sizeof(T)) == 0, "the order of threads changes nothing");
   const auto sum = [&](int g, int o, int y, int xx) {
     double s = static_cast<double>(bias[static_cast<std::size_t>(g * co + o)]);
     for (int ky = 0; ky < k.kh; ++ky)
@@ -148,7 +121,7 @@ void check(const Case& k, double tolerance) {
   }
 }
 
-void check_numbers() {
+inline void check_numbers() {
   for (std::uint32_t i = 0; i < 0x10000; ++i) {
     const Half h{static_cast<std::uint16_t>(i)};
     const float x = to_float(h);
@@ -174,9 +147,7 @@ void check_numbers() {
   }
 }
 
-}  // namespace
-
-int main() {
+inline void check() {
   check_numbers();
   const Case cases[] = {
       {16, 16, 1, 3, 3, 1, 1, 1, 1, 13, 21, false, false, false, false},
@@ -197,9 +168,10 @@ int main() {
       {7, 3, 1, 5, 5, 1, 1, 2, 2, 20, 8, false, false, false, false},
   };
   for (const Case& k : cases) {
-    check<Half>(k, 6e-4);
-    check<Bfloat>(k, 5e-3);
-    check<float>(k, 1e-6);
+    check_case<Half>(k, 6e-4);
+    check_case<Bfloat>(k, 5e-3);
+    check_case<float>(k, 1e-6);
   }
-  return failures ? 1 : 0;
 }
+
+}  // namespace fastdeblur::tests::convolutions
