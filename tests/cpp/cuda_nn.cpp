@@ -13,7 +13,7 @@ void compare(const std::string& name, const NetworkSpec& spec, int64_t h, int64_
     Machine machine(spec, f);
     const std::vector<float> once = machine.run(frame);
     const double away = difference(once, wanted);
-    const double limit = f == Format::single ? 2e-5 : f == Format::half ? 2.5e-3 : 2e-2;
+    const double limit = f == Format::single ? 2e-5 : f == Format::half ? 4e-3 : 2e-2;
     if (!(away <= limit)) {
       ++failures;
       std::printf("FAILED: %s, %lld x %lld, format %d: %.2e\n", name.c_str(), static_cast<long long>(h),
@@ -31,11 +31,9 @@ void compare(const std::string& name, const NetworkSpec& spec, int64_t h, int64_
   }
 }
 
-using Attributes = std::map<std::string, nn::Attribute>;
-
 // A layer between a linear one that makes `in` channels and one that brings back the image's.
-template <class Make>
-void enclosed(const std::string& name, int64_t in, Make make, int64_t h, int64_t w) {
+using Make = std::function<int64_t(Builder&, int64_t)>;
+void enclosed(const std::string& name, int64_t in, const Make& make, int64_t h, int64_t w) {
   Builder b(3);
   const int64_t x = b.linear(0, in), y = make(b, x);
   b.linear(y, 3);
@@ -46,7 +44,7 @@ void operations() {
   const std::vector<std::pair<int64_t, int64_t>> sizes{{1, 1}, {13, 21}};
   for (const int64_t c : {1, 3, 7, 8, 9, 16, 24, 64, 72})
     for (const auto& [h, w] : sizes) {
-      const auto check = [&, h = h, w = w](const std::string& name, auto make) {
+      const auto check = [&, h = h, w = w](const std::string& name, const Make& make) {
         enclosed(name, c, make, h, w);
       };
       check("conv 3x3", [](Builder& b, int64_t x) { return b.conv(x, 9); });
@@ -102,7 +100,7 @@ void operations() {
       });
     }
   for (const auto& [h, w] : std::vector<std::pair<int64_t, int64_t>>{{6, 10}, {18, 34}}) {
-    const auto check = [&, h = h, w = w](const std::string& name, int64_t c, auto make) {
+    const auto check = [&, h = h, w = w](const std::string& name, int64_t c, const Make& make) {
       enclosed(name, c, make, h, w);
     };
     using Conv = Builder::Conv;
@@ -145,6 +143,130 @@ void operations() {
   }
 }
 
+// As networks are made of these: blocks with gates and attention, and a U-net with skips and instance norms.
+NetworkSpec gated_blocks() {
+  Builder b(3);
+  int64_t x = b.conv(0, 16);
+  const int64_t skip = x;
+  for (int level = 0; level < 2; ++level) {
+    const int64_t c = b.channels(x);
+    const auto norm = [&](int64_t v) {
+      return b.add({"layer_norm", {v}, {{"eps", 1e-6}}, {{"weight", b.numbers({c}, 1.0f)}}}, c);
+    };
+    int64_t y = b.conv(b.linear(norm(x), 2 * c), 2 * c, {3, 3, 1, 1, 2 * c});
+    y = b.add({"simple_gate", {y}, {}, {}}, c);
+    y = b.add({"channel_attention",
+               {y},
+               {{"window", std::vector<double>{8, 8}}, {"activation", std::string("none")}},
+               {{"weight", b.numbers({c, c})}}},
+              c);
+    x = b.two("add", x, b.add({"scale", {b.linear(y, c)}, {}, {{"scale", b.numbers({c})}}}, c));
+    y = b.linear(b.add({"simple_gate", {b.linear(norm(x), 2 * c)}, {}, {}}, c), c);
+    x = b.two("add", x, y);
+    if (level == 0) x = b.conv(x, 32, {2, 2, 2, 2});
+  }
+  x = b.add({"pixel_shuffle", {b.linear(x, 64)}, {{"factor", 2.0}}, {}}, 16);
+  b.two("add", b.conv(b.two("add", skip, x), 3), 0);
+  b.spec().multiple_of = {2, 2};
+  return b.spec();
+}
+
+void chains() {
+  const auto gated = gated_blocks();
+  compare("gated blocks", gated, 19, 22);
+  compare("gated blocks", gated, 1, 1);
+  Builder b(1);
+  const auto normed = [&](int64_t x) {
+    return b.simple("relu", b.add({"instance_norm", {x}, {{"eps", 1e-3}}, {}}, b.channels(x)));
+  };
+  const int64_t top = normed(b.conv(0, 12, {7, 7, 1, 1, 1, true}));
+  const int64_t below = normed(b.conv(top, 20, {3, 3, 2, 2}));
+  const int64_t between = b.two("add", normed(b.conv(below, 20, {3, 3, 1, 1, 1, true})), below);
+  const int64_t up = normed(b.transposed(between, 12, 4, 2, 1, 1));
+  const int64_t sharp = b.add({"fft_wiener", {up}, {}, {{"log_balance", b.numbers({12})}}}, 12);
+  const int64_t both = b.add({"concat", {sharp, top}, {}, {}}, 24);
+  b.two("add", b.simple("tanh", b.conv(both, 1, {7, 7, 1, 1, 1, true})), 0);
+  b.spec().multiple_of = {4, 4};
+  compare("U-net", b.spec(), 15, 33);
+}
+
+// Every call that can fail does so once: the network stays usable, and nothing is kept in the end.
+void failing() {
+  const auto spec = gated_blocks();
+  const Frame frame(3, 5, 6);
+  std::vector<float> wanted;
+  int64_t calls = 0;
+  {
+    Machine machine(spec, Format::half);
+    wanted = machine.run(frame);
+    machine.run(frame);
+    calls = machine.device.calls;
+  }
+  for (int64_t at = 0; at < calls; ++at) {
+    Device device;
+    device.fail_at = at;
+    int failed = 0;
+    try {
+      Machine machine(spec, Format::half, OrderedLauncher::Order::ascending, &device);
+      for (int run = 0; run < 3; ++run) {
+        std::vector<float> out(frame.image.size(), -7.0f);
+        try {
+          expect(machine.run(frame, out) == Outcome::good, "a good image");
+          expect(out == wanted, "after a failure, the same");
+        } catch (const std::runtime_error&) {
+          ++failed;
+        }
+      }
+    } catch (const std::runtime_error&) {
+      ++failed;
+    }
+    // A graph that cannot be recorded is done without.
+    expect(failed <= 1, "one failure at most");
+    expect(device.idle(), "everything is given back");
+  }
+}
+
+void images_that_cannot_be_used() {
+  Builder b(1);
+  b.linear(b.linear(0, 8), 1);
+  for (float& w : b.spec().nodes[0].tensors["weight"].values) w = 1e3f;
+  const auto spec = b.spec();
+  Machine machine(spec, Format::half);
+  Frame frame(1, 6, 7);
+  std::vector<float> out(frame.image.size(), -7.0f);
+  for (const float bad : {std::nanf(""), 2e12f, -std::numeric_limits<float>::infinity()}) {
+    const float kept = std::exchange(frame.image[40], bad);
+    expect(machine.run(frame, out) == Outcome::bad_image, "bad images are found");
+    frame.image[40] = kept;
+  }
+  const float kept = std::exchange(frame.image[3], 1e5f);  // no half
+  expect(machine.run(frame, out) == Outcome::overflow, "an overflow is found");
+  frame.image[3] = kept;
+  expect(out == std::vector<float>(out.size(), -7.0f), "nothing is written");
+  expect(machine.run(frame, out) == Outcome::good, "others are good");
+  // Views, and frames of other sizes in turn.
+  Frame turned(1, 7, 6);
+  for (int64_t y = 0; y < 6; ++y)
+    for (int64_t x = 0; x < 7; ++x)
+      turned.image[static_cast<std::size_t>((6 - x) * 6 + y)] =
+          frame.image[static_cast<std::size_t>(y * 7 + x)];
+  std::vector<float> same(out.size());
+  const Picture view{turned.image.data() + 36, {0, 1, -6}, 6, 7, false};
+  expect(machine.net->run(view, {same.data(), false}, 1e12f, {}, nullptr, [] {}) == Outcome::good, "a view");
+  expect(same == out, "a view gives the same");
+  expect(machine.net->memory(4000, 6000) > 4000.0 * 6000 * 16, "memory of a frame");
+  expect(machine.net->memory(1 << 20, 1 << 20) > 1e15, "memory of a frame that no device holds");
+  for (const auto& [h, w] : std::vector<std::pair<int64_t, int64_t>>{{0, 4}, {4, -1}}) {
+    bool refused = false;
+    try {
+      machine.net->memory(h, w);
+    } catch (const std::invalid_argument&) {
+      refused = true;
+    }
+    expect(refused, "no frame without pixels");
+  }
+}
+
 }  // namespace
 }  // namespace fastdeblur::tests
 
@@ -152,5 +274,8 @@ int main() {
   using namespace fastdeblur::tests;
   convolutions::check();
   operations();
+  chains();
+  failing();
+  images_that_cannot_be_used();
   return failures ? 1 : 0;
 }

@@ -17,6 +17,7 @@ namespace fastdeblur::tests {
 using cuda::nn::DeviceNet;
 using cuda::nn::Format;
 using cuda::nn::Outcome;
+using cuda::nn::Picture;
 using nn::NetworkSpec;
 using nn::NodeSpec;
 
@@ -166,12 +167,14 @@ using Stepped = DeviceNet<OrderedLauncher>;
 
 // A device, and a network on it.
 struct Machine {
-  Device device;
+  Device own;
+  Device& device;
   HostRuntime* runtime = nullptr;
   std::unique_ptr<Stepped> net;
 
   Machine(const NetworkSpec& spec, Format format,
-          OrderedLauncher::Order order = OrderedLauncher::Order::shuffled) {
+          OrderedLauncher::Order order = OrderedLauncher::Order::shuffled, Device* given = nullptr)
+      : device(given ? *given : own) {
     auto made = std::make_unique<HostRuntime>(device);
     runtime = made.get();
     OrderedLauncher launcher(*made, order);

@@ -76,7 +76,8 @@ void check_case(const Case& k, double tolerance) {
   c.out = again.data();
   launch_convolution(shuffled, nullptr, format_of<T>, p.tiles, c);
   double error = 0, norm = 0;
-  expect(std::memcmp(out.data(), again.data(), out.size() * sizeof(T)) == 0, "the order of threads changes nothing");
+  expect(std::memcmp(out.data(), again.data(), out.size() * sizeof(T)) == 0,
+         "the order of threads changes nothing");
   const auto sum = [&](int g, int o, int y, int xx) {
     double s = static_cast<double>(bias[static_cast<std::size_t>(g * co + o)]);
     for (int ky = 0; ky < k.kh; ++ky)

@@ -30,7 +30,7 @@ struct Pack {
   std::function<float(int group, int o)> bias;
 };
 
-constexpr int kSingleTiles = 4;  // in float32, which is there to compare with: one kernel will do
+constexpr int kSingleTiles = 4;        // in float32, which is there to compare with: one kernel will do
 constexpr int kPatchBytes = 40 << 10;  // that are asked for, so that several blocks share a multiprocessor
 constexpr int kMostPatchBytes = 96 << 10;  // that are taken if need be; every device since 8.0 has them
 
