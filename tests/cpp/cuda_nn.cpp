@@ -244,16 +244,27 @@ void images_that_cannot_be_used() {
   frame.image[3] = kept;
   expect(out == std::vector<float>(out.size(), -7.0f), "nothing is written");
   expect(machine.run(frame, out) == Outcome::good, "others are good");
-  // Views, and frames of other sizes in turn.
-  Frame turned(1, 7, 6);
+  // Bytes, the other way round, into every second column: as the same image in float32.
+  std::vector<std::uint8_t> turned(42);
   for (int64_t y = 0; y < 6; ++y)
-    for (int64_t x = 0; x < 7; ++x)
-      turned.image[static_cast<std::size_t>((6 - x) * 6 + y)] =
-          frame.image[static_cast<std::size_t>(y * 7 + x)];
-  std::vector<float> same(out.size());
-  const Picture view{turned.image.data() + 36, {0, 1, -6}, 6, 7, false};
-  expect(machine.net->run(view, {same.data(), false}, 1e12f, {}, nullptr, [] {}) == Outcome::good, "a view");
-  expect(same == out, "a view gives the same");
+    for (int64_t x = 0; x < 7; ++x) {
+      const auto v = static_cast<std::uint8_t>(20 * x + y);
+      turned[static_cast<std::size_t>((6 - x) * 6 + y)] = v;
+      frame.image[static_cast<std::size_t>(y * 7 + x)] = static_cast<float>(v) / 255.0f;
+    }
+  machine.run(frame, out);
+  std::vector<float> wide(84, -7.0f);
+  const Picture view{{turned.data() + 36, Element::u8, {0, 1, -6}}, 6, 7, 255, false};
+  for (const bool on_device : {false, true}) {
+    Picture picture = view;
+    picture.on_device = on_device;
+    const Result result{{wide.data(), {0, 56, 8}}, on_device};
+    expect(machine.net->run(picture, result, 1e12f, {}, nullptr, [] {}) == Outcome::good, "a view");
+    for (std::size_t i = 0; i < 42; ++i)
+      expect(
+          std::abs(wide[2 * i] - 255 * out[i]) < 1e-5f * std::abs(255 * out[i]) && wide[2 * i + 1] == -7.0f,
+          "a view of bytes");
+  }
   expect(machine.net->memory(4000, 6000) > 4000.0 * 6000 * 16, "memory of a frame");
   expect(machine.net->memory(1 << 20, 1 << 20) > 1e15, "memory of a frame that no device holds");
   for (const auto& [h, w] : std::vector<std::pair<int64_t, int64_t>>{{0, 4}, {4, -1}}) {

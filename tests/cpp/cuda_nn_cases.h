@@ -18,6 +18,7 @@ using cuda::nn::DeviceNet;
 using cuda::nn::Format;
 using cuda::nn::Outcome;
 using cuda::nn::Picture;
+using cuda::nn::Result;
 using nn::NetworkSpec;
 using nn::NodeSpec;
 
@@ -188,8 +189,10 @@ struct Machine {
         for (int64_t k = 0; k < c; ++k) blur_plane(node, in + k * h * w, made + k * h * w, h, w, w, 1, w, 1);
       });
     };
-    return net->run({f.image.data(), {f.h * f.w, f.w, 1}, f.h, f.w, on_device}, {out.data(), on_device},
-                    1e12f, wiener, nullptr, [] {});
+    constexpr std::ptrdiff_t size = sizeof(float);
+    const std::array<std::ptrdiff_t, 3> stride{f.h * f.w * size, f.w * size, size};
+    return net->run({{f.image.data(), Element::f32, stride}, f.h, f.w, 1, on_device},
+                    {{out.data(), stride}, on_device}, 1e12f, wiener, nullptr, [] {});
   }
   std::vector<float> run(const Frame& f, bool on_device = false) {
     std::vector<float> out(f.image.size(), std::nanf(""));

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 
+#include "core/image.h"
 #include "cuda/nn/numbers.h"
 #include "cuda/runtime.h"
 #include "nn/node.h"
@@ -13,16 +14,17 @@ namespace fastdeblur::cuda::nn {
 
 using fastdeblur::nn::NetworkSpec;
 
-// The caller's image: (c, h, w), strides in floats. Read as far as its strides reach.
+// The caller's image, (c, h, w); `white` is 1 to the network.
 struct Picture {
-  const float* data = nullptr;
-  int64_t stride[3] = {0, 0, 0};
+  ImageView view;
   int64_t h = 0, w = 0;
+  float white = 1;
   bool on_device = false;
 };
 
+// Of the image's shape and unit.
 struct Result {
-  float* data = nullptr;  // (c, h, w), contiguous
+  MutableImageView<float> view;
   bool on_device = false;
 };
 
@@ -36,9 +38,10 @@ class Net {
  public:
   virtual ~Net() = default;
 
-  // Work is ordered after what `stream` has to do, and has been done on return. bad_image: one number is
-  // none, or beyond `limit`. Throws std::invalid_argument where the frame cannot be run, OutOfDeviceMemory,
-  // DeviceFailure.
+  // Work is ordered after what `stream` has to do, and has been done on return. bad_image: a number of it is
+  // none, or beyond `limit`. Then, and after an overflow, what the result holds means nothing, and in host
+  // memory it holds what it did. Throws std::invalid_argument where the frame cannot be run,
+  // OutOfDeviceMemory, DeviceFailure.
   virtual Outcome run(const Picture& image, const Result& result, float limit, const Wiener& wiener,
                       Stream stream, const std::function<void()>& poll) = 0;
   // Device bytes of a run beside what is in device memory already; more than any device has for frames that

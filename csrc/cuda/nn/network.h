@@ -2,8 +2,10 @@
 // as one graph when a frame's size comes again.
 #pragma once
 
-#include <cmath>
+#include <array>
 #include <cstdint>
+#include <cstring>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -16,7 +18,6 @@
 #include "cuda/nn/net.h"
 #include "cuda/nn/scratch.h"
 #include "cuda/nn/statistics.h"
-#include "cuda/pipeline.h"
 #include "cuda/replay.h"
 #include "cuda/staging.h"
 
@@ -163,9 +164,9 @@ class DeviceNet final : public Net {
   struct Run {
     const FramePlan& plan;
     Stream stream;
-    const float* image;  // on the device
-    int64_t stride[3];
-    float* result;
+    Pixels image;  // on the device
+    MutableImageView<float> result;
+    float white;
     float limit;
     char* memory;
     int* flags;
@@ -188,8 +189,7 @@ class DeviceNet final : public Net {
     const bool staged_in = !image.on_device, staged_out = !result.on_device;
     float* staged =
         staged_in || staged_out ? images_.require((int(staged_in) + int(staged_out)) * count) : nullptr;
-    Run run{plan,        stream, image.data, {image.stride[0], image.stride[1], image.stride[2]},
-            result.data, limit,  memory,     flags};
+    Run run{plan, stream, Pixels(image.view), result.view, image.white, limit, memory, flags};
     const int64_t image_bytes = count * 4;
     char* pinned = pinned_.require(64 + (staged_in ? image_bytes : 0) + (staged_out ? image_bytes : 0));
     char* const pinned_in = pinned + 64;
@@ -197,12 +197,12 @@ class DeviceNet final : public Net {
     if (staged_in) {
       gather(image, reinterpret_cast<float*>(pinned_in));
       runtime_->copy(staged, pinned_in, static_cast<std::size_t>(image_bytes), stream);
-      run.image = staged;
-      run.stride[0] = image.h * image.w;
-      run.stride[1] = image.w;
-      run.stride[2] = 1;
+      run.image = Pixels(packed_view(staged, image.h, image.w));
     }
-    if (staged_out) run.result = staged + (staged_in ? count : 0);
+    if (staged_out) {
+      run.result.data = staged + (staged_in ? count : 0);
+      run.result.stride = packed_strides(image.h, image.w);
+    }
 
     // Between what a deconvolver does, everything is one piece that can be recorded.
     std::size_t begin = 0;
@@ -211,8 +211,10 @@ class DeviceNet final : public Net {
       std::size_t end = begin;
       while (end < steps && !std::holds_alternative<op::Wiener>(built_.steps[end].operation)) ++end;
       Key key;
-      key.add(begin).add(plan.h).add(plan.w).add(run.image).add(run.result).add(memory).add(limit);
-      for (const int64_t s : run.stride) key.add(s);
+      key.add(begin).add(plan.h).add(plan.w).add(memory).add(limit).add(run.white);
+      key.add(run.image.data).add(run.image.element).add(run.result.data);
+      for (const int64_t s : run.image.stride) key.add(s);
+      for (const std::ptrdiff_t s : run.result.stride) key.add(s);
       replay_.run(key, arena_, [&](Stream on) {
         Run piece = run;
         piece.stream = on;
@@ -224,25 +226,42 @@ class DeviceNet final : public Net {
       deblur(run, end, wiener);
       begin = end + 1;
     }
-    if (staged_out) runtime_->copy(pinned_out, run.result, static_cast<std::size_t>(image_bytes), stream);
+    if (staged_out)
+      runtime_->copy(pinned_out, run.result.data, static_cast<std::size_t>(image_bytes), stream);
     runtime_->copy(pinned, flags, 2 * sizeof(int), stream);
     runtime_->synchronize(stream);
     int found[2];
     std::memcpy(found, pinned, sizeof found);
     if (found[0]) return Outcome::bad_image;
     if (found[1]) return Outcome::overflow;
-    if (staged_out) std::memcpy(result.data, pinned_out, static_cast<std::size_t>(image_bytes));
+    if (staged_out) scatter(reinterpret_cast<const float*>(pinned_out), image.h, image.w, result.view);
     return Outcome::good;
   }
 
+  static std::array<std::ptrdiff_t, 3> packed_strides(int64_t h, int64_t w) {
+    constexpr std::ptrdiff_t size = sizeof(float);
+    return {h * w * size, w * size, size};
+  }
+  static ImageView packed_view(const float* data, int64_t h, int64_t w) {
+    return {data, Element::f32, packed_strides(h, w)};
+  }
+
   void gather(const Picture& image, float* to) const {
+    const auto& stride = image.view.stride;
     for (int64_t c = 0; c < built_.channels; ++c)
-      for (int64_t y = 0; y < image.h; ++y, to += image.w) {
-        const float* from = image.data + c * image.stride[0] + y * image.stride[1];
-        if (image.stride[2] == 1)
-          std::copy_n(from, image.w, to);
+      for (int64_t y = 0; y < image.h; ++y, to += image.w)
+        convert_row(image.view.element,
+                    static_cast<const char*>(image.view.data) + c * stride[0] + y * stride[1], stride[2],
+                    image.w, to);
+  }
+  void scatter(const float* from, int64_t h, int64_t w, const MutableImageView<float>& to) const {
+    for (int64_t c = 0; c < built_.channels; ++c)
+      for (int64_t y = 0; y < h; ++y, from += w) {
+        char* row = reinterpret_cast<char*>(to.data) + c * to.stride[0] + y * to.stride[1];
+        if (to.stride[2] == static_cast<std::ptrdiff_t>(sizeof(float)))
+          std::memcpy(row, from, static_cast<std::size_t>(w) * sizeof(float));
         else
-          for (int64_t x = 0; x < image.w; ++x) to[x] = from[x * image.stride[2]];
+          for (int64_t x = 0; x < w; ++x) std::memcpy(row + x * to.stride[2], from + x, sizeof(float));
       }
   }
 
@@ -268,22 +287,21 @@ class DeviceNet final : public Net {
     const Value image = value(r, 0);
     runtime_->clear(r.flags, 2 * sizeof(int), r.stream);
     each(r, pixels(image) * image.blocks,
-         Load{format_,
-              r.image,
-              {r.stride[0], r.stride[1], r.stride[2]},
-              static_cast<int>(r.plan.h),
-              static_cast<int>(r.plan.w),
-              built_.scale,
-              built_.offset,
-              image,
-              r.flags,
-              r.limit});
+         Load{format_, r.image, r.white, static_cast<int>(r.plan.h), static_cast<int>(r.plan.w), built_.scale,
+              built_.offset, image, r.flags, r.limit});
   }
 
   void store(const Run& r) {
+    const auto& stride = r.result.stride;
     each(r, r.plan.h * r.plan.w,
-         ToPlanes{format_, value(r, built_.output), r.result, static_cast<int>(r.plan.h),
-                  static_cast<int>(r.plan.w), built_.out_scale, built_.out_offset, r.flags + 1});
+         ToPlanes{format_,
+                  value(r, built_.output),
+                  r.result.data,
+                  {stride[0], stride[1], stride[2]},
+                  static_cast<int>(r.plan.w),
+                  built_.out_scale * r.white,
+                  built_.out_offset * r.white,
+                  r.flags + 1});
   }
 
   void deblur(const Run& r, std::size_t k, const Wiener& wiener) {
@@ -292,10 +310,13 @@ class DeviceNet final : public Net {
     const int64_t plane = pixels(in);
     float* planes = reinterpret_cast<float*>(scratch(r, k));
     float* made = planes + plane * in.channels;
-    each(r, plane, ToPlanes{format_, in, planes, in.h, in.w, 1.0f, 0.0f, nullptr});
+    const auto stride = packed_strides(in.h, in.w);
+    each(r, plane,
+         ToPlanes{format_, in, planes, {stride[0], stride[1], stride[2]}, in.w, 1.0f, 0.0f, nullptr});
     wiener(step.node, planes, made, in.channels, in.h, in.w, r.stream);
     each(r, plane * out.blocks,
-         Load{format_, made, {plane, in.w, 1}, in.h, in.w, 1.0f, 0.0f, out, nullptr, 0.0f});
+         Load{format_, Pixels(packed_view(made, in.h, in.w)), 1.0f, in.h, in.w, 1.0f, 0.0f, out, nullptr,
+              0.0f});
   }
 
   void make(const Run& r, std::size_t k) {

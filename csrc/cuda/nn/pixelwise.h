@@ -5,6 +5,7 @@
 #include "cuda/launch.h"
 #include "cuda/nn/activate.h"
 #include "cuda/nn/numbers.h"
+#include "cuda/reader.h"
 
 namespace fastdeblur::cuda::nn {
 
@@ -234,13 +235,13 @@ struct Resized {
 
 // --- in and out ---
 
-// The caller's image, float32, to a value: normalised, continued at its bottom and right by reflection, or by
+// The caller's image to a value: normalised, continued at its bottom and right by reflection, or by
 // its border pixel where it is too small for that. A piece is a pixel's block; pixels lie together in the
 // image.
 struct Load {
   Format f;
-  const float* image;
-  int64_t stride[3];
+  Pixels image;
+  float white;
   int h, w;
   float scale, offset;
   Value out;
@@ -257,7 +258,7 @@ struct Load {
       const int c = b * 8 + j;
       v[j] = 0.0f;
       if (c >= out.channels) continue;
-      const float given = image[c * stride[0] + y * stride[1] + x * stride[2]];
+      const float given = image.at<float>(c, y, x) / white;
       if (bad && !(given <= limit && given >= -limit)) *bad = 1;
       v[j] = given * scale + offset;
     }
@@ -265,12 +266,13 @@ struct Load {
   }
 };
 
-// A value to planes of float32, (c, h, w); of a piece, a pixel, all channels.
+// A value to float32, (c, h, w), of any strides; of a piece, a pixel, all channels.
 struct ToPlanes {
   Format f;
   Value in;
   float* out;
-  int h, w;
+  int64_t stride[3];  // bytes
+  int w;
   float scale, offset;
   int* bad;  // becomes 1 where a result is no finite number
 
@@ -284,7 +286,8 @@ struct ToPlanes {
         if (b * 8 + j >= in.channels) continue;
         const float made = v[j] * scale + offset;
         if (bad && !(made - made == 0.0f)) *bad = 1;
-        out[int64_t(b * 8 + j) * h * w + i] = made;
+        *reinterpret_cast<float*>(reinterpret_cast<char*>(out) + (b * 8 + j) * stride[0] +
+                                  pixel.quotient * stride[1] + pixel.rest * stride[2]) = made;
       }
     }
   }
