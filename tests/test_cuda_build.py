@@ -69,7 +69,9 @@ def test_importing_fastdeblur_leaves_it_alone(core):
 def test_it_links_to_nothing_of_nvidia_s(core):
     if sys.platform != "linux" or shutil.which("readelf") is None:
         pytest.skip("reads what ELF says")
-    shown = subprocess.run(["readelf", "-d", core.__file__], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        ["readelf", "-d", core.__file__], capture_output=True, text=True, check=True
+    ).stdout
     needed = re.findall(r"NEEDED.*\[(.+)\]", shown)
     assert needed
     assert [n for n in needed if re.search(r"cuda|cufft|nv", n)] == []

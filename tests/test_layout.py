@@ -214,7 +214,9 @@ def test_includes_run_one_way(path):
             assert layer == "cpu", f"{path}: only cpu knows the FFT library"
             continue
         assert top in CPP_LAYERS, f"{path}: {included} is not given from csrc/"
-        assert layer != "cuda/nn" or top != "nn" or included in NETWORKS, f"{path}: {included} is the processor's"
+        assert layer != "cuda/nn" or top != "nn" or included in NETWORKS, (
+            f"{path}: {included} is the processor's"
+        )
         if path.relative_to(SOURCES).as_posix() in NETWORKS:
             assert included in NETWORKS | {"core/host_device.h"}, f"{path}: {included} is the processor's"
         # The rasterisers use the one home of threads as well.
