@@ -147,7 +147,7 @@ def test_sdist_has_what_a_build_needs_and_no_more(sdist):
         "csrc/bindings/module.cpp",
         "csrc/cmake/cuda.cmake",
         "csrc/cmake/ducc0.cmake",
-        "csrc/cuda/device_runtime.cu",
+        "csrc/cuda/deconvolver_f32.cu",
         "csrc/cmake/isa.cmake",
         "fastdeblur/_isa.py",
         "fastdeblur/py.typed",

@@ -99,7 +99,6 @@ function(fastdeblur_add_cuda)
                CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
                POSITION_INDEPENDENT_CODE ON)
   target_include_directories(fastdeblur_cuda_kernels PRIVATE csrc)
-  target_compile_definitions(fastdeblur_cuda_kernels PRIVATE FASTDEBLUR_CUDA_LOWEST=${lowest})
   if(MSVC)
     set(warnings -Xcompiler=/W3,/utf-8,/bigobj,/Zc:preprocessor)
     set(errors -Werror=all-warnings -Xcompiler=/WX)
@@ -107,16 +106,19 @@ function(fastdeblur_add_cuda)
     set(warnings -Xcompiler=-Wall,-Wextra)
     set(errors -Werror=all-warnings -Xcompiler=-Werror)
   endif()
-  # Files of kernels compile for their architectures side by side.
+  # Files of kernels compile for their architectures side by side. -O1 is the host's part of them, which launches.
   target_compile_options(
     fastdeblur_cuda_kernels
-    PRIVATE --threads=0 ${warnings} $<$<BOOL:${FASTDEBLUR_WERROR}>:${errors}>)
+    PRIVATE --threads=0 $<$<AND:$<CONFIG:Release>,$<NOT:$<BOOL:${MSVC}>>>:-O1> ${warnings} $<$<BOOL:${FASTDEBLUR_WERROR}>:${errors}>)
 
   add_library(fastdeblur_cuda STATIC ${host})
   set_target_properties(
     fastdeblur_cuda
     PROPERTIES CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON POSITION_INDEPENDENT_CODE ON)
-  target_compile_definitions(fastdeblur_cuda INTERFACE FASTDEBLUR_CUDA_ARCHITECTURES="${shown}")
+  target_compile_definitions(
+    fastdeblur_cuda PRIVATE FASTDEBLUR_CUDA_LOWEST=${lowest}
+    INTERFACE FASTDEBLUR_CUDA_ARCHITECTURES="${shown}")
+  target_include_directories(fastdeblur_cuda SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
   target_link_libraries(fastdeblur_cuda PUBLIC fastdeblur_options ${CMAKE_DL_LIBS})
   target_link_libraries(fastdeblur_cuda_kernels INTERFACE fastdeblur_cuda)
   message(STATUS "fastdeblur: CUDA core for compute capabilities ${shown}, nvcc ${CMAKE_CUDA_COMPILER_VERSION}")

@@ -22,13 +22,14 @@
 #include <vector>
 
 #include "core/host_device.h"
+#include "cuda/limits.h"
 
 #if defined(__CUDACC__)
 #include <cuda_runtime.h>
 #endif
 
 // A function that many kernels of a file share, rather than a copy in each: it must find what it works on in
-// shared memory, and take and return scalars only.
+// shared memory or among the kernel's parameters, and take and return scalars only.
 #if defined(__CUDACC__)
 #define FD_HD_SHARED __host__ __device__ __noinline__
 #else
@@ -45,13 +46,6 @@
 #endif
 
 namespace fastdeblur::cuda {
-
-using Stream = void*;  // a cudaStream_t
-
-// What a device answered when it could not do as it was told.
-class DeviceFailure : public std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 struct Geometry {
   std::int64_t blocks;

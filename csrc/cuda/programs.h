@@ -13,11 +13,15 @@
 
 namespace fastdeblur::cuda {
 
-FD_HD void raise(int* flags, int bits) {
+// (A template, so that files may share its name.)
+template <class Flag>
+FD_HD_SHARED void raise(Flag* own, Flag* any, Flag bits) {
 #if defined(__CUDA_ARCH__)
-  atomicOr(flags, bits);
+  atomicOr(own, bits);
+  atomicOr(any, bits);
 #else
-  *flags |= bits;
+  *own |= bits;
+  *any |= bits;
 #endif
 }
 
@@ -26,10 +30,7 @@ struct Findings {
   int *own, *any;
   int relevant;
   FD_HD void add(int bits) const {
-    if (bits & relevant) {
-      raise(own, bits & relevant);
-      raise(any, bits & relevant);
-    }
+    if (bits & relevant) raise(own, any, bits & relevant);
   }
 };
 

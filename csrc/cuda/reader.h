@@ -39,6 +39,9 @@ FD_HD T load_element(Element element, const char* at) {
   }
 }
 
+template <class T>
+constexpr Element kOwnElement = sizeof(T) == 4 ? Element::f32 : Element::f64;
+
 struct Pixels {
   const char* data = nullptr;
   std::int64_t stride[3] = {0, 0, 0};
@@ -50,9 +53,12 @@ struct Pixels {
         stride{view.stride[0], view.stride[1], view.stride[2]},
         element(view.element) {}
 
+  FD_HD const char* address(int c, int m, int x) const {
+    return data + c * stride[0] + m * stride[1] + x * stride[2];
+  }
   template <class T>
   FD_HD T at(int c, int m, int x) const {
-    return load_element<T>(element, data + c * stride[0] + m * stride[1] + x * stride[2]);
+    return load_element<T>(element, address(c, m, x));
   }
 };
 
@@ -74,6 +80,14 @@ struct Extension {
   }
 };
 
+template <class T>
+struct Reader;
+
+// What most pixels of most images are not: of another type, weighed, or beyond the frame. A transform's kernel
+// reads in some thirty places, and all of this in each of them would be most of what there is to compile.
+template <class T>
+FD_HD_SHARED T read_any(const Reader<T>& reader, int c, int m, int x);
+
 // Reads weight times image where there are weights, and 0 where the weight is 0, whatever the image holds
 // there.
 template <class T>
@@ -91,21 +105,26 @@ struct Reader {
     return weight > T(0) ? weight * value : T(0);
   }
   FD_HD T operator()(int c, int m, int x) const {
-    return in_frame(c, m, x) ? pixel(c, m, x) : beyond(c, m, x);
-  }
-
- private:
-  FD_HD T beyond(int c, int m, int x) const {
-    T sum = T(0);
-    for (int i = 0; i < 8; ++i) {
-      const int a = i >> 2, b = i >> 1 & 1, d = i & 1;
-      const T weight = axis[0].weight(a, c) * axis[1].weight(b, m) * axis[2].weight(d, x);
-      if (weight == T(0)) continue;
-      sum += weight * pixel(axis[0].source(a, c), axis[1].source(b, m), axis[2].source(d, x));
-    }
-    return sum;
+    if (in_frame(c, m, x) && image.element == kOwnElement<T> && !weights.data)
+      return *reinterpret_cast<const T*>(image.address(c, m, x));
+    return read_any(*this, c, m, x);
   }
 };
+
+template <class T>
+FD_HD_SHARED T read_any(const Reader<T>& reader, int c, int m, int x) {
+  const Extension<T>* axis = reader.axis;
+  const bool inside = reader.in_frame(c, m, x);
+  T sum = T(0);
+  for (int i = 0; i < (inside ? 1 : 8); ++i) {
+    const int a = i >> 2, b = i >> 1 & 1, d = i & 1;
+    const T weight = axis[0].weight(a, c) * axis[1].weight(b, m) * axis[2].weight(d, x);
+    if (weight == T(0)) continue;
+    const T value = reader.pixel(axis[0].source(a, c), axis[1].source(b, m), axis[2].source(d, x));
+    sum += weight * value;
+  }
+  return sum;
+}
 
 // The maps of a plan's three axes in device memory.
 template <class T>

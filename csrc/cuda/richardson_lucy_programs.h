@@ -128,7 +128,12 @@ struct Ratio {
   }
 };
 
-// The sources that a run needs once, or rarely: one kernel for all of them.
+template <class T>
+struct RunSource;
+template <class T>
+FD_HD_SHARED T give_once(const RunSource<T>& source, int c, int m, int x);
+
+// The sources of a run: one kernel for all of them, and one function for those that it needs once.
 template <class T>
 struct RunSource {
   enum Kind { kernel, weights, observed, uniform_ratio, extrapolated } kind = kernel;
@@ -137,27 +142,31 @@ struct RunSource {
   RunImages<T> images{};
 
   FD_HD T operator()(int c, int m, int x) const {
-    switch (kind) {
-      case kernel:
-        return psf(c, m, x);
-      case weights:
-        return ratio.reader(c, m, x);
-      case observed:
-        return ratio.reader.in_frame(c, m, x) ? T(1) : T(0);
-      case uniform_ratio: {  // where H x is x is one level
-        Nothing nothing;
-        return ratio(static_cast<T>(ratio.numbers->level), c, m, x, nothing);
-      }
-      default: {
-        // What an iteration starts from: x, or z = max(x + step (x - x_before), 0), where z held x_before.
-        const std::int64_t at = images.at(c, m, x);
-        if (images.acceleration == Acceleration::none) return images.x[at];
-        const Extrapolate<T> f{static_cast<T>(ratio.numbers->step.step)};
-        return images.z[at] = f(images.x[at], images.z[at]);
-      }
-    }
+    if (kind != extrapolated) return give_once(*this, c, m, x);
+    // What an iteration starts from: x, or z = max(x + step (x - x_before), 0), where z held x_before.
+    const std::int64_t at = images.at(c, m, x);
+    if (images.acceleration == Acceleration::none) return images.x[at];
+    const Extrapolate<T> f{static_cast<T>(ratio.numbers->step.step)};
+    return images.z[at] = f(images.x[at], images.z[at]);
   }
 };
+
+template <class T>
+FD_HD_SHARED T give_once(const RunSource<T>& source, int c, int m, int x) {
+  const Ratio<T>& ratio = source.ratio;
+  switch (source.kind) {
+    case RunSource<T>::kernel:
+      return source.psf(c, m, x);
+    case RunSource<T>::weights:
+      return ratio.reader(c, m, x);
+    case RunSource<T>::observed:
+      return ratio.reader.in_frame(c, m, x) ? T(1) : T(0);
+    default: {  // uniform_ratio: where H x is x is one level
+      Nothing nothing;
+      return ratio(static_cast<T>(ratio.numbers->level), c, m, x, nothing);
+    }
+  }
+}
 
 // Sums of a few thousand numbers of one size: T is enough for the ratios that they end in.
 template <class T>

@@ -1,5 +1,5 @@
 // What a deconvolver needs of a device besides kernels: memory, copies, streams, transforms, graphs. CUDA has
-// it (device_runtime.h), and the tests have it on the host, where every call can be made to fail.
+// it (device_runtime.cpp), and the tests have it on the host, where every call can be made to fail.
 #pragma once
 
 #include <cstddef>
@@ -9,8 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "cuda/fft/passes.h"
-#include "cuda/launch.h"
+#include "cuda/limits.h"
 
 namespace fastdeblur::cuda {
 

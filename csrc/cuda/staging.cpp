@@ -14,9 +14,6 @@ namespace {
 // Processor threads that copy: a few saturate what memory gives to copies.
 constexpr int kCopyThreads = 8;
 constexpr std::int64_t kChunk = std::int64_t(1) << 20;
-// What is copied before the bus is told: several chunks for each thread, and a few hundred microseconds of
-// the bus.
-constexpr std::int64_t part_ = std::int64_t(8) << 20;
 
 template <class F>
 void in_parallel(std::int64_t pieces, std::int64_t bytes, F f) {

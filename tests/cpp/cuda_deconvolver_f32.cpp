@@ -1,3 +1,7 @@
 #include "cuda_deconvolver_cases.h"
+#include "cuda_error_cases.h"
 
-int main() { return fastdeblur::tests::check_all<float>(); }
+int main() {
+  fastdeblur::tests::check_all<float>();
+  return fastdeblur::tests::check_errors<float>();
+}

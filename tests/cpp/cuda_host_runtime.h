@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "cpu/fft.h"
+#include "cuda/fft/complex.h"
+#include "cuda/launch.h"
 #include "cuda/runtime.h"
 
 namespace fastdeblur::tests {

@@ -77,13 +77,14 @@ void there_and_back(const Shape& n, std::int64_t element, std::int64_t channels,
     runtime.synchronize(up);
     out.place(scene.arrays, n, true);
     std::fill(scene.memory.begin(), scene.memory.end(), char(99));
+    bool same = true;
     for (std::size_t k = 0; k < scene.arrays.size(); ++k)
       each_pixel(n, [&](std::int64_t c, std::int64_t m, std::int64_t x) {
         const char* expected = before.data() + (at(scene.arrays[k], c, m, x) - scene.memory.data());
-        require(std::memcmp(at(in.at(k), c, m, x), expected, static_cast<std::size_t>(element)) == 0,
-                what + ": in");
+        same &= std::memcmp(at(in.at(k), c, m, x), expected, static_cast<std::size_t>(element)) == 0;
         std::memcpy(at(out.at(k), c, m, x), expected, static_cast<std::size_t>(element));
       });
+    require(same, what + ": in");
     out.fetch(down);
     out.unpack();
     std::vector<bool> belongs(scene.memory.size());
@@ -93,7 +94,8 @@ void there_and_back(const Shape& n, std::int64_t element, std::int64_t channels,
           belongs[static_cast<std::size_t>(at(a, c, m, x) + e - scene.memory.data())] = true;
       });
     for (std::size_t i = 0; i < belongs.size(); ++i)
-      require(scene.memory[i] == (belongs[i] ? before[i] : char(99)), what + ": out, and nothing beside");
+      same &= scene.memory[i] == (belongs[i] ? before[i] : char(99));
+    require(same, what + ": out, and nothing beside");
     runtime.destroy_stream(up);
     runtime.destroy_stream(down);
   }
@@ -137,7 +139,7 @@ int main() {
           for (const std::int64_t element : {1, 2, 4, 8})
             for (const Shape& n : {Shape{1, 1, 1}, Shape{7, 1, 5}, Shape{2, 3, 11}})
               there_and_back(n, element, 3, gap, interleaved, backwards, part);
-  there_and_back({1200, 1, 900}, 4, 3, 1, true, false, 1 << 20);
+  there_and_back({600, 1, 900}, 4, 3, 1, true, false, 1 << 20);
   there_and_back({600, 1, 900}, 8, 1, 2, false, true, 1 << 20);
   look();
   return 0;

@@ -15,13 +15,9 @@
 #include <limits>
 
 #include "cuda/fft/rows.h"
+#include "cuda/limits.h"
 
 namespace fastdeblur::cuda {
-
-// Of a device: shared memory of a block (the limit that it can opt into) and of a multiprocessor, bytes.
-struct Limits {
-  int block_shared, multiprocessor_shared, multiprocessors;
-};
 
 // Layout, geometry and tables of a grid.
 template <class T>
