@@ -1,21 +1,21 @@
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 # (address, dtype as in the array interface, strides in bytes, whether in device memory)
-_Located = tuple[int, str, tuple[int, ...], bool]
+_Located: TypeAlias = tuple[int, str, tuple[int, ...], bool]
 # image, out, index of the PSF, weights, init
-_Plane = tuple[_Located, _Located, int, _Located | None, _Located | None]
+_Plane: TypeAlias = tuple[_Located, _Located, int, _Located | None, _Located | None]
 # first and second source, and their weights, of what lies beyond an axis
-_Map = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
+_Map: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
 # index of a plane whose image cannot be used, and what is wrong with it (flags)
-_Bad = tuple[int, int] | None
+_Bad: TypeAlias = tuple[int, int] | None
 # plane, iterations done, relative change, a function that copies the estimate out; whether to go on
-_OnIteration = Callable[[int, int, float, Callable[[_Located], None]], bool]
+_OnIteration: TypeAlias = Callable[[int, int, float, Callable[[_Located], None]], bool]
 # address, "<f4" or "<f8", shape
-_Kernels = tuple[int, str, tuple[int, ...]]
+_Kernels: TypeAlias = tuple[int, str, tuple[int, ...]]
 
 architectures: str
 

@@ -19,8 +19,8 @@ import fastdeblur
 import standin_cuda
 from fastdeblur import DeviceError, InvalidArgument
 from fastdeblur._geometry import Frame
-from fastdeblur.backends import get_backend
 from fastdeblur.backends import cuda as backend
+from fastdeblur.backends import get_backend
 
 ROOT = Path(__file__).resolve().parent.parent
 PSFS = np.ones((1, 3, 3), np.float32) / 9

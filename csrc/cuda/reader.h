@@ -83,8 +83,9 @@ struct Extension {
 template <class T>
 struct Reader;
 
-// What most pixels of most images are not: of another type, weighed, or beyond the frame. A transform's kernel
-// reads in some thirty places, and all of this in each of them would be most of what there is to compile.
+// What most pixels of most images are not: of another type, weighed, or beyond the frame. A transform's
+// kernel reads in some thirty places, and all of this in each of them would be most of what there is to
+// compile.
 template <class T>
 FD_HD_SHARED T read_any(const Reader<T>& reader, int c, int m, int x);
 
