@@ -146,15 +146,15 @@ class CudaNet:
             yield
         except core().OutOfDeviceMemory as error:
             lacking = (
-                f"{error.asked / 1e9:.2f} GB could not be had: {error.free / 1e9:.2f} GB are free. Restore the image in parts, or with "
-                f"device='cpu' and the array in host memory"
+                f"{error.asked / 1e9:.2f} GB could not be had: {error.free / 1e9:.2f} GB are free. Restore the image in "
+                f"parts, or with device='cpu' and the array in host memory"
             )
             name = f"device: the network {self._graph.name!r}"
             if frame is None:
                 raise OutOfMemory(f"{name} is set up on cuda:{self._device}, for which {lacking}") from error
             raise OutOfMemory(
-                f"{name} takes about {self.memory(*frame) / 1e9:.2f} GB on cuda:{self._device} for a frame of {frame[0]} x {frame[1]} "
-                f"pixels, of which {lacking}"
+                f"{name} takes about {self.memory(*frame) / 1e9:.2f} GB on cuda:{self._device} for a frame of {frame[0]} x "
+                f"{frame[1]} pixels, of which {lacking}"
             ) from error
         except RuntimeError as error:
             if isinstance(error, DeviceError):

@@ -6,10 +6,15 @@
 namespace fastdeblur::tests {
 namespace {
 
-void compare(const std::string& name, const NetworkSpec& spec, int64_t h, int64_t w) {
+// How much of it: what a layer computes, or as well whether a graph of it, arrays in device memory and
+// another order of threads give the same bits.
+enum class Care { some, full };
+
+void compare(const std::string& name, const NetworkSpec& spec, int64_t h, int64_t w, Care care) {
   const Frame frame(spec.channels, h, w);
   const std::vector<float> wanted = by_processor(spec, frame);
-  for (const Format f : {Format::half, Format::bfloat, Format::single}) {
+  for (const Format f : {Format::half, Format::single, Format::bfloat}) {
+    if (care == Care::some && f == Format::bfloat) continue;
     Machine machine(spec, f);
     const std::vector<float> once = machine.run(frame);
     const double away = difference(once, wanted);
@@ -19,33 +24,31 @@ void compare(const std::string& name, const NetworkSpec& spec, int64_t h, int64_
       std::printf("FAILED: %s, %lld x %lld, format %d: %.2e\n", name.c_str(), static_cast<long long>(h),
                   static_cast<long long>(w), static_cast<int>(f), away);
     }
-    // A graph of it, and arrays in device memory, give the same bits; so does another order of threads.
+    if (care == Care::some) continue;
     machine.run(frame);
     expect(machine.run(frame) == once, name + ": recorded, the same");
     expect(machine.device.graphs > 0, name + ": is recorded");
-    if (f == Format::half) {
-      expect(machine.run(frame, true) == once, name + ": in device memory, the same");
-      Machine other(spec, f, OrderedLauncher::Order::descending);
-      expect(other.run(frame) == once, name + ": in another order, the same");
-    }
+    expect(machine.run(frame, true) == once, name + ": in device memory, the same");
+    Machine other(spec, f, OrderedLauncher::Order::descending);
+    expect(other.run(frame) == once, name + ": in another order, the same");
   }
 }
 
 // A layer between a linear one that makes `in` channels and one that brings back the image's.
 using Make = std::function<int64_t(Builder&, int64_t)>;
-void enclosed(const std::string& name, int64_t in, const Make& make, int64_t h, int64_t w) {
+void enclosed(const std::string& name, int64_t in, const Make& make, int64_t h, int64_t w, Care care) {
   Builder b(3);
   const int64_t x = b.linear(0, in), y = make(b, x);
   b.linear(y, 3);
-  compare(name + " of " + std::to_string(in), b.spec(), h, w);
+  compare(name + " of " + std::to_string(in), b.spec(), h, w, care);
 }
 
 void operations() {
-  const std::vector<std::pair<int64_t, int64_t>> sizes{{1, 1}, {13, 21}};
   for (const int64_t c : {1, 3, 7, 8, 9, 16, 24, 64, 72})
-    for (const auto& [h, w] : sizes) {
-      const auto check = [&, h = h, w = w](const std::string& name, const Make& make) {
-        enclosed(name, c, make, h, w);
+    for (const bool pixel : {false, true}) {
+      if (pixel && c != 3 && c != 64) continue;
+      const auto check = [&](const std::string& name, const Make& make) {
+        enclosed(name, c, make, pixel ? 1 : 9, pixel ? 1 : 18, c == 9 ? Care::full : Care::some);
       };
       check("conv 3x3", [](Builder& b, int64_t x) { return b.conv(x, 9); });
       check("depthwise", [&](Builder& b, int64_t x) { return b.conv(x, c, {3, 5, 1, 1, c}); });
@@ -99,9 +102,9 @@ void operations() {
         return b.add({"concat", {x, 0, x, b.linear(x, 8)}, {}, {}}, 2 * c + 11);
       });
     }
-  for (const auto& [h, w] : std::vector<std::pair<int64_t, int64_t>>{{6, 10}, {18, 34}}) {
-    const auto check = [&, h = h, w = w](const std::string& name, int64_t c, const Make& make) {
-      enclosed(name, c, make, h, w);
+  for (const bool large : {false, true}) {
+    const auto check = [&](const std::string& name, int64_t c, const Make& make) {
+      enclosed(name, c, make, large ? 10 : 6, large ? 18 : 10, large ? Care::some : Care::full);
     };
     using Conv = Builder::Conv;
     check("conv 9x9, reflected", 16,
@@ -173,8 +176,8 @@ NetworkSpec gated_blocks() {
 
 void chains() {
   const auto gated = gated_blocks();
-  compare("gated blocks", gated, 19, 22);
-  compare("gated blocks", gated, 1, 1);
+  compare("gated blocks", gated, 11, 18, Care::full);
+  compare("gated blocks", gated, 1, 1, Care::some);
   Builder b(1);
   const auto normed = [&](int64_t x) {
     return b.simple("relu", b.add({"instance_norm", {x}, {{"eps", 1e-3}}, {}}, b.channels(x)));
@@ -187,12 +190,15 @@ void chains() {
   const int64_t both = b.add({"concat", {sharp, top}, {}, {}}, 24);
   b.two("add", b.simple("tanh", b.conv(both, 1, {7, 7, 1, 1, 1, true})), 0);
   b.spec().multiple_of = {4, 4};
-  compare("U-net", b.spec(), 15, 33);
+  compare("U-net", b.spec(), 15, 18, Care::full);
 }
 
 // Every call that can fail does so once: the network stays usable, and nothing is kept in the end.
 void failing() {
-  const auto spec = gated_blocks();
+  Builder b(3);
+  const int64_t x = b.add({"fft_wiener", {b.linear(0, 8)}, {}, {{"log_balance", b.numbers({8})}}}, 8);
+  b.linear(b.add({"instance_norm", {x}, {{"eps", 1e-3}}, {}}, 8), 3);
+  const auto spec = b.spec();
   const Frame frame(3, 5, 6);
   std::vector<float> wanted;
   int64_t calls = 0;
