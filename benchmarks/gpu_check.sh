@@ -5,7 +5,7 @@
 #
 # builds the library for this machine's GPU, runs the parity tests and the tests on real arrays, the benchmarks, and the small
 # cases under compute-sanitizer. Each step has a limit of its own; one that fails or runs over stops no other. Results are written
-# as they come: gpu-speed-*.json, gpu-passes-*.json, gpu-steps.jsonl and gpu-check.log.
+# as they come: gpu-speed-*.json, gpu-nets-*.json, gpu-passes-*.json, gpu-steps.jsonl and gpu-check.log.
 #
 #   OUT                   where results go (default benchmarks/results)
 #   FASTDEBLUR_WHEELS     a folder with ducc0's source package, and wheels of what this machine lacks (docs/gpu.md)
@@ -116,6 +116,10 @@ speed() {
   "$PYTHON" benchmarks/gpu_speed.py --out "$OUT" ${DRY:+--dry}
 }
 
+networks() {
+  "$PYTHON" benchmarks/gpu_nets.py --out "$OUT" ${DRY:+--dry}
+}
+
 passes() {
   if [ ! -e benchmarks/gpu_passes.cu ]; then
     echo "benchmarks/gpu_passes.cu is not here"
@@ -148,7 +152,7 @@ sanitizer() {
 }
 
 export PYTHONPATH="$WORK/site${PYTHONPATH:+:$PYTHONPATH}"
-export -f probe build parity speed passes sanitizer
+export -f probe build parity speed networks passes sanitizer
 export OUT DRY WHEELS PYTHON WORK
 
 step probe 30 bash -c probe
@@ -156,6 +160,7 @@ step build 200 bash -c build
 # What build exported is lost with its shell; the tests need only what it installed.
 step parity 150 bash -c parity
 step speed 150 bash -c speed
+step nets 90 bash -c networks
 step passes 60 bash -c passes
 step memcheck 60 bash -c "sanitizer memcheck"
 step racecheck 60 bash -c "sanitizer racecheck"

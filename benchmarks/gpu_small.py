@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import fastdeblur
+from fastdeblur import nets
 
 # (shape, PSF shape, channel axis): odd, even, prime, one pixel, one and three axes, channels, a batch.
 SHAPES = [
@@ -58,6 +59,28 @@ def problems():
                 )
 
 
+def networks():
+    """(what, function of a precision, None for the CPU)"""
+    rng = np.random.default_rng(2)
+    for name in nets.available():
+        model = nets.load(name)
+        shape = (29, 43) if model.channels == 1 else (model.channels, 29, 43)
+        image = rng.uniform(0, 1, shape).astype(np.float32)
+        more = {"channel_axis": None if model.channels == 1 else 0}
+        if model.takes_psf:
+            more["psf"] = rng.uniform(0.2, 1, (5, 4))
+        if model.takes_noise:
+            more["noise"] = 0.01
+        yield (
+            f"{name} {'x'.join(map(str, shape))}",
+            lambda precision, model=model, image=image, more=more: model(
+                image,
+                **more,
+                **({"device": "cpu"} if precision is None else {"device": "cuda", "precision": precision}),
+            ),
+        )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dry", action="store_true", help="stand-ins instead of a GPU")
@@ -76,6 +99,12 @@ def main() -> int:
             good = difference < (1e-3 if result.dtype == np.float32 else 1e-8)
             wrong += not good
             print(f"{'ok' if good else 'WRONG'} {difference:.1e} {what}")
+        for what, run in networks():
+            expected = run(None)
+            for precision, limit in (("float16", 5e-3), ("float32", 1e-4)):
+                difference = float(np.linalg.norm(run(precision) - expected) / np.linalg.norm(expected))
+                wrong += not difference < limit
+                print(f"{'ok' if difference < limit else 'WRONG'} {difference:.1e} {what} {precision}")
     return 1 if wrong else 0
 
 

@@ -97,6 +97,33 @@ class DeconvolverF64:
         stream: int,
     ) -> _Bad: ...
 
+class Net:
+    def __init__(
+        self,
+        *,
+        nodes: Sequence[tuple[str, list[int], dict[str, Any], dict[str, NDArray[np.float32]]]],
+        output: int,
+        channels: int,
+        input_scale_offset: tuple[float, float],
+        output_scale_offset: tuple[float, float],
+        multiple_of: tuple[int, ...],
+        device: int,
+        precision: str,
+    ) -> None: ...
+    def run(
+        self,
+        image: _Located,
+        out: _Located,
+        height: int,
+        width: int,
+        white: float,
+        limit: float,
+        wiener: Callable[[int, int, int, int, int, int, int], None],
+        stream: int,
+    ) -> str: ...
+    def memory(self, height: int, width: int) -> float: ...
+    def release(self) -> None: ...
+
 def bytesF32(  # noqa: N802
     *,
     frame: Sequence[int],

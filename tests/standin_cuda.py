@@ -35,6 +35,53 @@ def _array(located, shape):
     return np.asarray(holder)
 
 
+def net(core, native, devices):
+    """Networks, in float32 whatever the precision."""
+
+    class Net:
+        def __init__(self, *, device, precision, **arguments):
+            assert 0 <= device < devices
+            core.calls.append(("net", device, precision))
+            check(core)
+            self.net = native.Net(**arguments)
+            self.channels = arguments["channels"]
+
+        def run(self, image, out, height, width, white, limit, wiener, stream):
+            core.calls.append(("run net", {image[3], out[3]}, stream))
+            check(core)
+            shape = (self.channels, height, width)
+            values = _array(image, shape).astype(np.float32) / np.float32(white)
+            if not (np.abs(values) <= limit).all():
+                return "image"
+
+            def planes(number, given, made):
+                x = given.reshape(-1, *given.shape[2:]).copy()
+                y = np.empty_like(x)
+                wiener(number, x.ctypes.data, y.ctypes.data, *x.shape, stream)
+                made[...] = y.reshape(made.shape)
+
+            result = np.empty(shape, np.float32)
+            self.net.run(values, result, planes, 1, 0)
+            if not np.isfinite(result).all():
+                return "overflow"
+            _array(out, shape)[...] = result * np.float32(white)
+            return ""
+
+        def memory(self, height, width):
+            return float(self.net.memory(height, width, 1, 0))
+
+        def release(self):
+            core.calls.append(("release",))
+
+    return Net
+
+
+def check(core):
+    if core.fail is not None:
+        error, core.fail = core.fail, None
+        raise error
+
+
 def module(devices=2):
     """The module "fastdeblur._cuda"; its attribute ``calls`` tells what it was given."""
     core = ModuleType("fastdeblur._cuda")
@@ -54,19 +101,16 @@ def module(devices=2):
     core.set_allocator = lambda allocate, release: core.calls.append(("allocator", allocate, release))
     core.release_pool = lambda device: core.calls.append(("release_pool", device))
 
+    core.Net = net(core, native, devices)
+
     def bind(suffix):
         class Deconvolver:
             def __init__(self, device, **arguments):
                 assert 0 <= device < devices
                 core.calls.append(("plan", device))
-                self._check()
+                check(core)
                 self.frame = tuple(arguments["frame"])
                 self.plan = getattr(native, f"Deconvolver{suffix}")(threads=1, **arguments)
-
-            def _check(self):
-                if core.fail is not None:
-                    error, core.fail = core.fail, None
-                    raise error
 
             def _planes(self, planes):
                 return [
@@ -82,7 +126,7 @@ def module(devices=2):
             def _note(self, planes, stream):
                 flags = {x[3] for plane in planes for x in plane if isinstance(x, tuple)}
                 core.calls.append(("run", flags, stream))
-                self._check()
+                check(core)
 
             def wiener(self, planes, balance, reg, power, stream):
                 self._note(planes, stream)

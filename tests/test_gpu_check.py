@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from conftest import why_not
+from fastdeblur import nets
 
 SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "gpu_check.sh"
 
@@ -46,6 +47,19 @@ def test_the_sanitizers_cases_are_right(tmp_path):
     assert result.returncode == 0, result.stdout
     assert steps == {"probe": "ok", "build": "ok", "memcheck": "ok"}
     assert "WRONG" not in (tmp_path / "gpu-check.log").read_text()
+
+
+def test_networks_are_compared_and_timed(tmp_path):
+    result, steps = check(tmp_path, FASTDEBLUR_STEPS="nets")
+    assert result.returncode == 0, result.stdout
+    assert steps == {"nets": "ok"}
+    record = json.loads((tmp_path / "gpu-nets-dry.json").read_text())
+    assert not record["failures"]
+    assert set(record["networks"]) == set(nets.available())
+    for row in record["networks"].values():
+        assert set(row["relative_l2"]) == {"float16", "bfloat16", "float32"}
+        assert all(away < 1e-5 for away in row["relative_l2"].values())
+        assert len(row["milliseconds"]) == 3
 
 
 def test_what_fails_stops_nothing(tmp_path):

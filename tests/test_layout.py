@@ -176,6 +176,7 @@ CPP_LAYERS = {  # directory: what it may include
     "blind": {"blind", "cpu", "core"},
     "cpu": {"cpu", "methods", "core"},
     "cuda": {"cuda", "methods", "psf", "core"},
+    "cuda/nn": {"cuda", "nn", "core"},
     "ndimage": {"ndimage", "cpu", "core"},
     "signal": {"signal", "cpu", "core"},
     "restoration": {"restoration", "methods", "cpu", "core"},
@@ -194,6 +195,8 @@ CPP_LAYERS = {  # directory: what it may include
         "core",
     },
 }
+# Of csrc/nn what says what a network is; the rest of it is the processor's engine.
+NETWORKS = {"nn/node.h", "nn/activation.h", "nn/operation.h"}
 CPP_FILES = sorted(p for p in SOURCES.rglob("*") if p.suffix in (".h", ".cpp", ".cu", ".cuh"))
 needs_sources = pytest.mark.skipif(not SOURCES.is_dir(), reason="the C++ sources are not beside the tests")
 
@@ -202,7 +205,8 @@ needs_sources = pytest.mark.skipif(not SOURCES.is_dir(), reason="the C++ sources
 @pytest.mark.parametrize("path", CPP_FILES, ids=lambda p: str(p.relative_to(SOURCES)))
 def test_includes_run_one_way(path):
     text = path.read_text(encoding="utf-8")
-    layer = path.relative_to(SOURCES).parts[0]
+    folder = path.relative_to(SOURCES).parent.as_posix()
+    layer = folder if folder in CPP_LAYERS else path.relative_to(SOURCES).parts[0]
     assert layer in CPP_LAYERS
     for included in re.findall(r'^\s*#\s*include\s+"([^"]+)"', text, re.M):
         top = included.partition("/")[0]
@@ -210,6 +214,11 @@ def test_includes_run_one_way(path):
             assert layer == "cpu", f"{path}: only cpu knows the FFT library"
             continue
         assert top in CPP_LAYERS, f"{path}: {included} is not given from csrc/"
+        assert layer != "cuda/nn" or top != "nn" or included in NETWORKS, (
+            f"{path}: {included} is the processor's"
+        )
+        if path.relative_to(SOURCES).as_posix() in NETWORKS:
+            assert included in NETWORKS | {"core/host_device.h"}, f"{path}: {included} is the processor's"
         # The rasterisers use the one home of threads as well.
         assert top in CPP_LAYERS[layer] or included == "cpu/parallel.h", (
             f"{path}: {layer} must not include {included}"

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "bindings/cuda_arrays.h"
+#include "bindings/cuda_nn.h"
 #include "bindings/cuda_psf.h"
 #include "bindings/problem.h"
 #include "cuda/cufft_library.h"
@@ -255,4 +256,5 @@ PYBIND11_MODULE(_cuda, m) {
   bind_precision<float>(m, "F32");
   bind_precision<double>(m, "F64");
   bind_cuda_psf(m);
+  bind_cuda_nn(m);
 }

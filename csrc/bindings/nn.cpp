@@ -8,6 +8,7 @@
 #include <chrono>
 
 #include "bindings/arrays.h"
+#include "bindings/nn_spec.h"
 #include "nn/network.h"
 
 namespace py = pybind11;
@@ -15,44 +16,11 @@ namespace py = pybind11;
 namespace fastdeblur {
 namespace {
 
-using Floats = py::array_t<float, py::array::c_style>;
-
-nn::Attribute as_attribute(const py::handle& value) {
-  if (value.is_none()) return {};
-  if (py::isinstance<py::str>(value)) return value.cast<std::string>();
-  if (py::isinstance<py::sequence>(value)) return value.cast<std::vector<double>>();
-  return value.cast<double>();
-}
-
-// (op, inputs, attributes, tensors)
-using Node = std::tuple<std::string, std::vector<int64_t>, py::dict, std::map<std::string, Floats>>;
-
-nn::NodeSpec as_node(const Node& given) {
-  const auto& [op, inputs, attributes, tensors] = given;
-  nn::NodeSpec node{op, inputs, {}, {}};
-  for (const auto& [key, value] : attributes) node.attributes[key.cast<std::string>()] = as_attribute(value);
-  for (const auto& [name, array] : tensors)
-    node.tensors[name] = {{array.shape(), array.shape() + array.ndim()},
-                          {array.data(), array.data() + array.size()}};
-  return node;
-}
-
 class BoundNet {
  public:
-  BoundNet(const std::vector<Node>& nodes, int64_t output, int64_t channels, std::array<float, 2> in,
+  BoundNet(const std::vector<PyNode>& nodes, int64_t output, int64_t channels, std::array<float, 2> in,
            std::array<float, 2> out, std::array<int64_t, 2> multiple_of)
-      : network_([&] {
-          nn::NetworkSpec spec;
-          for (const Node& node : nodes) spec.nodes.push_back(as_node(node));
-          spec.output = output;
-          spec.channels = channels;
-          spec.scale = in[0];
-          spec.offset = in[1];
-          spec.out_scale = out[0];
-          spec.out_offset = out[1];
-          spec.multiple_of = multiple_of;
-          return spec;
-        }()) {}
+      : network_(as_network(nodes, output, channels, in, out, multiple_of)) {}
 
   // wiener(node, values, result): views of shape (blocks, lanes, height, width), channel c at [c // lanes, c
   // % lanes].
@@ -108,7 +76,7 @@ class BoundNet {
 
 void bind_nn(py::module_& m) {
   py::class_<BoundNet>(m, "Net")
-      .def(py::init<const std::vector<Node>&, int64_t, int64_t, std::array<float, 2>, std::array<float, 2>,
+      .def(py::init<const std::vector<PyNode>&, int64_t, int64_t, std::array<float, 2>, std::array<float, 2>,
                     std::array<int64_t, 2>>(),
            py::arg("nodes"), py::arg("output"), py::arg("channels"), py::arg("input_scale_offset"),
            py::arg("output_scale_offset"), py::arg("multiple_of"))

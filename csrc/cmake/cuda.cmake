@@ -90,8 +90,8 @@ function(fastdeblur_add_cuda)
   list(GET cuda_architectures 0 lowest)
   list(JOIN cuda_architectures "," shown)
 
-  file(GLOB kernels CONFIGURE_DEPENDS csrc/cuda/*.cu)
-  file(GLOB host CONFIGURE_DEPENDS csrc/cuda/*.cpp)
+  file(GLOB kernels CONFIGURE_DEPENDS csrc/cuda/*.cu csrc/cuda/nn/*.cu)
+  file(GLOB host CONFIGURE_DEPENDS csrc/cuda/*.cpp csrc/nn/operation.cpp)
   add_library(fastdeblur_cuda_kernels STATIC ${kernels})
   set_target_properties(
     fastdeblur_cuda_kernels

@@ -92,36 +92,31 @@ void run_tiles(const Tiles& t) {
 
 class Convolution final : public Layer {
  public:
-  Convolution(const Tensor& weight, const Tensor* bias, std::array<int64_t, 2> stride,
-              std::array<int64_t, 4> padding, bool reflect, int64_t groups, bool transposed)
-      : stride_(stride), padding_(padding), reflect_(reflect), transposed_(transposed) {
-    kernel_ = {weight.shape[2], weight.shape[3]};
-    for (const int64_t k : kernel_) require(k <= kMostKernel, "weight: expected a smaller kernel");
-    require(kernel_[0] * kernel_[1] <= kMostKernel, "weight: expected a smaller kernel");
-    const int64_t a = weight.shape[0], b = weight.shape[1];
-    require(b <= kMostChannels / groups, "weight: too many channels");
-    inputs_ = transposed ? a : b * groups;
-    outputs_ = transposed ? b * groups : a;
-    require(inputs_ <= kMostChannels && outputs_ <= kMostChannels, "weight: too many channels");
-    require(inputs_ % groups == 0 && outputs_ % groups == 0, "groups: expected a divisor of the channels");
-    if (bias) require(bias->shape[0] == outputs_, "bias: expected a value for each channel");
-    groups_ = groups;
-    weights_ = weight.values;
+  explicit Convolution(op::Convolution op)
+      : op_(std::move(op)),
+        kernel_(op_.kernel),
+        stride_(op_.stride),
+        padding_(op_.padding),
+        reflect_(op_.reflect),
+        transposed_(op_.transposed),
+        depthwise_(op_.depthwise()),
+        inputs_(op_.inputs),
+        outputs_(op_.outputs),
+        groups_(op_.groups) {
     bias_.assign(static_cast<std::size_t>(ceil_div(outputs_, L) * L), 0.0f);
     none_ = bias_;
-    if (bias) std::copy(bias->values.begin(), bias->values.end(), bias_.begin());
-    depthwise_ = !transposed && groups == inputs_ && inputs_ == outputs_ && inputs_ > 1;
-    dot_ = !transposed && groups == 1 && inputs_ % L == 0 && outputs_ <= std::max(1, L / 2);
-    winograd_ = !transposed && groups == 1 && kernel_[1] == 3 && kernel_[0] > 1 && stride_[1] == 1 &&
+    std::copy(op_.bias.begin(), op_.bias.end(), bias_.begin());
+    dot_ = !transposed_ && groups_ == 1 && inputs_ % L == 0 && outputs_ <= std::max(1, L / 2);
+    winograd_ = !transposed_ && groups_ == 1 && kernel_[1] == 3 && kernel_[0] > 1 && stride_[1] == 1 &&
                 inputs_ % L == 0 && std::min(inputs_, outputs_) >= kWinogradChannels;
     pack();
+    op_.weights = {};
   }
 
   Shape shape(const std::vector<Shape>& in) const override {
-    require(in[0].c == inputs_, "weight: expected one for the channels that there are");
-    const int64_t h = length(0, in[0].h), w = length(1, in[0].w);
-    if (added_) require(in[1] == Shape{outputs_, h, w}, "add: expected values of the same shape");
-    return {outputs_, h, w};
+    const Shape made = op_.shape(in);
+    if (added_) require(in[1] == made, "add: expected values of the same shape");
+    return made;
   }
 
   Range reads(int i, int axis, Range out, int64_t n) const override {
@@ -130,7 +125,7 @@ class Convolution final : public Layer {
     const int64_t k = kernel_[a], s = stride_[a], before = padding_[2 * a];
     if (transposed_) return {ceil_div(out.lo + before - (k - 1), s), floor_div(out.hi - 1 + before, s) + 1};
     if (winograd_ && axis == 1) {
-      const Range whole = whole_products(out, length(a, n));
+      const Range whole = whole_products(out, n + before + padding_[2 * a + 1] - (k - 1));
       out = {std::min(out.lo, whole.lo), std::max(out.hi, whole.hi)};
     }
     return {out.lo * s - before, (out.hi - 1) * s - before + k};
@@ -198,20 +193,6 @@ class Convolution final : public Layer {
     int64_t tap;
   };
 
-  int64_t length(std::size_t axis, int64_t n) const {
-    const int64_t k = kernel_[axis], s = stride_[axis], before = padding_[2 * axis],
-                  after = padding_[2 * axis + 1];
-    if (transposed_) {
-      require(n <= kMostPixels / s, "its result is too large");
-      const int64_t size = (n - 1) * s + k - before - after;
-      require(size >= 1 && size <= kMostPixels, "padding: cuts all off");
-      return size;
-    }
-    require(!reflect_ || std::max(before, after) < n, "padding: reflects more pixels than there are");
-    require(n + before + after >= k, "weight: a kernel larger than the frame");
-    return (n + before + after - k) / s + 1;
-  }
-
   void pack() {
     const int64_t taps = kernel_[0] * kernel_[1], blocks = ceil_div(outputs_, L);
     if (depthwise_) {
@@ -219,11 +200,11 @@ class Convolution final : public Layer {
       for (int64_t c = 0; c < outputs_; ++c)
         for (int64_t t = 0; t < taps; ++t)
           packed_[static_cast<std::size_t>((c / L * taps + t) * L + c % L)] =
-              weights_[static_cast<std::size_t>(c * taps + t)];
+              op_.weights[static_cast<std::size_t>(c * taps + t)];
       return;
     }
     if (dot_) {  // [output][tap][input]
-      packed_.resize(weights_.size());
+      packed_.resize(op_.weights.size());
       for (int64_t o = 0; o < outputs_; ++o)
         for (int64_t t = 0; t < taps; ++t)
           for (int64_t k = 0; k < inputs_; ++k)
@@ -287,12 +268,7 @@ class Convolution final : public Layer {
   }
 
   float weight(int64_t o, int64_t c, int64_t tap) const {
-    if (o >= outputs_) return 0;
-    const int64_t in_each = inputs_ / groups_, out_each = outputs_ / groups_, taps = kernel_[0] * kernel_[1];
-    if (o / out_each != c / in_each) return 0;
-    const int64_t at =
-        transposed_ ? (c * out_each + o % out_each) * taps + tap : (o * in_each + c % in_each) * taps + tap;
-    return weights_[static_cast<std::size_t>(at)];
+    return o < outputs_ ? op_.weight(o, c, tap) : 0.0f;
   }
 
   // What rows_ and the kernel's columns make of output pixel x.
@@ -521,13 +497,13 @@ class Convolution final : public Layer {
     }
   }
 
-  std::array<int64_t, 2> kernel_{}, stride_;
+  op::Convolution op_;  // without its weights once they are packed
+  std::array<int64_t, 2> kernel_, stride_;
   std::array<int64_t, 4> padding_;
-  bool reflect_, transposed_, depthwise_ = false, split_ = false, dot_ = false, winograd_ = false,
-                              added_ = false;
-  int64_t inputs_ = 0, outputs_ = 0, groups_ = 1;
+  bool reflect_, transposed_, depthwise_, split_ = false, dot_ = false, winograd_ = false, added_ = false;
+  int64_t inputs_, outputs_, groups_;
   Activation activation_;
-  std::vector<float> weights_, bias_, none_, packed_;  // none_: in place of the bias
+  std::vector<float> bias_, none_, packed_;  // none_: in place of the bias
   Packed direct_;
   std::vector<Packed> products_;  // Winograd's
   // A row's, kept for their memory: one of each for a thread.
@@ -542,36 +518,10 @@ thread_local std::vector<Convolution::Place> Convolution::taps_;
 thread_local std::vector<Tap> Convolution::tap_list_;
 thread_local Buffer<float> Convolution::transformed_, Convolution::summed_;
 
-std::array<int64_t, 4> margins(const NodeSpec& node) {
-  std::array<int64_t, 4> result{};
-  const auto given = list(node, "padding", 4);
-  for (std::size_t i = 0; i < 4; ++i) result[i] = whole(given[i], "padding", 0, kMostKernel);
-  return result;
-}
-
 }  // namespace
 
-std::unique_ptr<Layer> make_convolution(const NodeSpec& node, bool transposed) {
-  const Tensor* weight = tensor(node, "weight", 4);
-  const Tensor* bias = tensor(node, "bias", 1, true);
-  const auto steps = list(node, "stride", 2);
-  const std::array<int64_t, 2> stride{whole(steps[0], "stride", 1, kMostKernel),
-                                      whole(steps[1], "stride", 1, kMostKernel)};
-  const int64_t groups = whole(number(node, "groups"), "groups", 1, kMostChannels);
-  bool reflect = false;
-  if (!transposed) {
-    const std::string mode = text(node, "padding_mode");
-    require(mode == "zeros" || mode == "reflect", "padding_mode: expected 'zeros' or 'reflect'");
-    reflect = mode == "reflect";
-  }
-  return std::make_unique<Convolution>(*weight, bias, stride, margins(node), reflect, groups, transposed);
-}
-
-std::unique_ptr<Layer> make_linear(const NodeSpec& node) {
-  Tensor weight = *tensor(node, "weight", 2);
-  weight.shape.insert(weight.shape.end(), {1, 1});
-  return std::make_unique<Convolution>(weight, tensor(node, "bias", 1, true), std::array<int64_t, 2>{1, 1},
-                                       std::array<int64_t, 4>{}, false, 1, false);
+std::unique_ptr<Layer> make_convolution(op::Convolution op) {
+  return std::make_unique<Convolution>(std::move(op));
 }
 
 bool takes_compact(const Layer& layer) {

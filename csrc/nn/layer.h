@@ -6,33 +6,20 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
-#include <stdexcept>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "nn/lanes.h"
+#include "nn/operation.h"
 
 namespace fastdeblur::nn {
-
-using std::int64_t;
-
-struct Shape {
-  int64_t c = 0, h = 0, w = 0;
-  bool operator==(const Shape&) const = default;
-  int64_t size(int axis) const { return axis == 0 ? h : w; }
-};
 
 // Half open.
 struct Range {
   int64_t lo = 0, hi = 0;
   int64_t size() const { return hi - lo; }
 };
-
-inline int64_t ceil_div(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
-inline int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 
 // Rows of a value in memory; column x of block b of row y lies at row(y) + b * block + (x - x0) * lanes.
 struct Rows {
@@ -107,95 +94,10 @@ class Layer {
   virtual int64_t spills() const { return 0; }
 };
 
-struct Tensor {
-  std::vector<int64_t> shape;
-  std::vector<float> values;
-};
-
-using Attribute = std::variant<std::monostate, double, std::string, std::vector<double>>;
-
-struct NodeSpec {
-  std::string op;
-  std::vector<int64_t> inputs;
-  std::map<std::string, Attribute> attributes;
-  std::map<std::string, Tensor> tensors;
-};
-
-[[noreturn]] inline void refuse(const std::string& what) { throw std::invalid_argument(what); }
-inline void require(bool ok, const std::string& what) {
-  if (!ok) refuse(what);
-}
-
-constexpr int64_t kMostChannels = 1 << 16;
-constexpr int64_t kMostKernel = 1 << 12;           // on an axis
-constexpr int64_t kMostPixels = int64_t(1) << 31;  // on an axis
-
-// --- reading a node ---
-
-inline double number(const NodeSpec& n, const std::string& key) {
-  const auto at = n.attributes.find(key);
-  require(at != n.attributes.end() && std::holds_alternative<double>(at->second),
-          key + ": expected a number");
-  return std::get<double>(at->second);
-}
-inline int64_t whole(double x, const std::string& key, int64_t least, int64_t most) {
-  require(x >= static_cast<double>(least) && x <= static_cast<double>(most) && x == std::floor(x),
-          key + ": expected a whole number in range");
-  return static_cast<int64_t>(x);
-}
-inline std::string text(const NodeSpec& n, const std::string& key) {
-  const auto at = n.attributes.find(key);
-  require(at != n.attributes.end() && std::holds_alternative<std::string>(at->second),
-          key + ": expected a text");
-  return std::get<std::string>(at->second);
-}
-inline std::vector<double> list(const NodeSpec& n, const std::string& key, std::size_t size) {
-  const auto at = n.attributes.find(key);
-  require(at != n.attributes.end() && std::holds_alternative<std::vector<double>>(at->second),
-          key + ": expected a list");
-  const auto& values = std::get<std::vector<double>>(at->second);
-  require(values.size() == size, key + ": expected another length");
-  return values;
-}
-inline bool missing(const NodeSpec& n, const std::string& key) {
-  const auto at = n.attributes.find(key);
-  return at == n.attributes.end() || std::holds_alternative<std::monostate>(at->second);
-}
-// A tensor with this many axes, or null if it is missing and may be.
-inline const Tensor* tensor(const NodeSpec& n, const std::string& key, std::size_t axes,
-                            bool optional = false) {
-  const auto at = n.tensors.find(key);
-  if (at == n.tensors.end()) {
-    require(optional, key + ": expected a tensor");
-    return nullptr;
-  }
-  const Tensor& t = at->second;
-  require(t.shape.size() == axes, key + ": expected another number of axes");
-  int64_t size = 1;
-  for (const int64_t s : t.shape) {
-    require(s >= 1 && s <= kMostPixels, key + ": expected sizes of at least 1");
-    require(size <= kMostPixels / s, key + ": too large");
-    size *= s;
-  }
-  require(size == static_cast<int64_t>(t.values.size()), key + ": expected as many values as its shape says");
-  return &t;
-}
-// One number for each of c channels.
-inline void per_channel(const std::vector<float>& values, int64_t c, const std::string& key) {
-  require(values.empty() || static_cast<int64_t>(values.size()) == c,
-          key + ": expected a value for each channel");
-}
-inline std::vector<float> values(const NodeSpec& n, const std::string& key, bool optional = false) {
-  const Tensor* t = tensor(n, key, 1, optional);
-  return t ? t->values : std::vector<float>();
-}
-
-std::unique_ptr<Layer> make_convolution(const NodeSpec& node, bool transposed);
-std::unique_ptr<Layer> make_linear(const NodeSpec& node);
+std::unique_ptr<Layer> make_convolution(op::Convolution op);
 // Whether its input may have all of its few channels in one narrow block.
 bool takes_compact(const Layer& layer);
 int64_t stride_of(const Layer& layer);
-void use_planar(Layer& layer);
 // The image's rows, `lanes` channels to a block.
 std::unique_ptr<Layer> make_loader(int64_t lanes);
 std::unique_ptr<Layer> make_copy();
@@ -203,11 +105,6 @@ std::unique_ptr<Layer> make_copy();
 // What a layer does to each number alone, or null.
 const Activation* activation_of(const Layer& layer);
 
-// What a node channel_attention stands for: a chain that begins at its input, whose last part multiplies that
-// with what came before. Inputs are left to the caller.
-std::vector<NodeSpec> parts_of_attention(const NodeSpec& node);
-
-// The table of operations.
-std::unique_ptr<Layer> make_layer(const NodeSpec& node);
+std::unique_ptr<Layer> make_layer(Operation operation);
 
 }  // namespace fastdeblur::nn

@@ -7,6 +7,17 @@
 namespace fastdeblur::nn {
 namespace {
 
+// A layer that is an operation of the table, with its shape.
+template <class Op>
+class Of : public Layer {
+ public:
+  explicit Of(Op op) : op_(std::move(op)) {}
+  Shape shape(const std::vector<Shape>& in) const final { return op_.shape(in); }
+
+ protected:
+  Op op_;
+};
+
 // --- one number at a time, or one number and its channel's ---
 
 class Pointwise final : public Layer {
@@ -28,20 +39,10 @@ class Pointwise final : public Layer {
 };
 
 // x * scale + shift by channel, with a third number for what is below 0.
-class PerChannel final : public Layer {
+class PerChannel final : public Of<op::PerChannel> {
  public:
-  enum Kind { bias, scale, prelu };
-  PerChannel(Kind kind, std::vector<float> numbers, std::string name)
-      : kind_(kind),
-        numbers_(std::move(numbers)),
-        name_(std::move(name)),
-        count_(static_cast<int64_t>(numbers_.size())) {
-    if (kind_ == prelu && count_ == 1) return;
-    numbers_.resize(static_cast<std::size_t>(ceil_div(count_, L) * L));
-  }
-  Shape shape(const std::vector<Shape>& in) const override {
-    require(count_ == in[0].c, name_ + ": expected a value for each channel");
-    return in[0];
+  explicit PerChannel(op::PerChannel op) : Of(std::move(op)), numbers_(op_.numbers) {
+    numbers_.resize(static_cast<std::size_t>(ceil_div(static_cast<int64_t>(numbers_.size()), L) * L));
   }
   void row(Call& call, int64_t y) const override {
     const int64_t n = call.columns.size();
@@ -51,27 +52,21 @@ class PerChannel final : public Layer {
       const V v = load(numbers_.data() + b * L);
       for (int64_t x = 0; x < n; ++x) {
         const V value = load(in + x * L);
-        if (kind_ == bias) store(out + x * L, value + v);
-        if (kind_ == scale) store(out + x * L, value * v);
-        if (kind_ == prelu)
+        if (op_.kind == op::PerChannel::bias) store(out + x * L, value + v);
+        if (op_.kind == op::PerChannel::scale) store(out + x * L, value * v);
+        if (op_.kind == op::PerChannel::prelu)
           for (int j = 0; j < L; ++j) out[x * L + j] = value[j] < 0.0f ? value[j] * v[j] : value[j];
       }
     }
   }
 
  private:
-  Kind kind_;
   std::vector<float> numbers_;
-  std::string name_;
-  int64_t count_;
 };
 
-class SimpleGate final : public Layer {
+class SimpleGate final : public Of<op::SimpleGate> {
  public:
-  Shape shape(const std::vector<Shape>& in) const override {
-    require(in[0].c % 2 == 0, "expected an even number of channels");
-    return {in[0].c / 2, in[0].h, in[0].w};
-  }
+  using Of::Of;
   void row(Call& call, int64_t y) const override {
     const int64_t half = call.shape.c, n = call.columns.size(), lo = call.columns.lo;
     const Rows& in = call.in[0];
@@ -92,15 +87,9 @@ class SimpleGate final : public Layer {
   }
 };
 
-class Combine final : public Layer {
+class Combine final : public Of<op::Combine> {
  public:
-  explicit Combine(bool multiply) : multiply_(multiply) {}
-  Shape shape(const std::vector<Shape>& in) const override {
-    const Shape &x = in[0], &y = in[1];
-    require((y.c == x.c || y.c == 1) && ((y.h == x.h && y.w == x.w) || (y.h == 1 && y.w == 1)),
-            "expected a second value of the first's shape, or one that stands for its channels or pixels");
-    return x;
-  }
+  explicit Combine(const op::Combine& op) : Of(op), multiply_(op.multiply) {}
   // A second value of one pixel is read whole.
   Range reads(int i, int, Range out, int64_t n) const override {
     return i == 1 && n == 1 ? Range{0, 1} : out;
@@ -141,18 +130,9 @@ struct Channel {
   explicit Channel(const Rows& rows, int64_t y, int64_t x, int64_t c) : at(rows.at(y, x, c / L) + c % L) {}
 };
 
-class Concat final : public Layer {
+class Concat final : public Of<op::Concat> {
  public:
-  Shape shape(const std::vector<Shape>& in) const override {
-    Shape sum = in[0];
-    sum.c = 0;
-    for (const Shape& s : in) {
-      require(s.h == in[0].h && s.w == in[0].w, "expected values of the same height and width");
-      sum.c += s.c;
-    }
-    require(sum.c <= kMostChannels, "too many channels");
-    return sum;
-  }
+  using Of::Of;
   void row(Call& call, int64_t y) const override {
     const int64_t n = call.columns.size(), lo = call.columns.lo;
     int64_t first = 0;
@@ -171,14 +151,9 @@ class Concat final : public Layer {
   }
 };
 
-class PixelShuffle final : public Layer {
+class PixelShuffle final : public Of<op::PixelShuffle> {
  public:
-  explicit PixelShuffle(int64_t factor) : f_(factor) {}
-  Shape shape(const std::vector<Shape>& in) const override {
-    require(in[0].c % (f_ * f_) == 0, "factor: expected the channels to be a multiple of its square");
-    require(std::max(in[0].h, in[0].w) <= kMostPixels / f_, "factor: its result is too large");
-    return {in[0].c / (f_ * f_), in[0].h * f_, in[0].w * f_};
-  }
+  explicit PixelShuffle(const op::PixelShuffle& op) : Of(op), f_(op.factor) {}
   Range reads(int, int, Range out, int64_t) const override {
     return {floor_div(out.lo, f_), floor_div(out.hi - 1, f_) + 1};
   }
@@ -199,15 +174,9 @@ class PixelShuffle final : public Layer {
   int64_t f_;
 };
 
-class PixelUnshuffle final : public Layer {
+class PixelUnshuffle final : public Of<op::PixelUnshuffle> {
  public:
-  explicit PixelUnshuffle(int64_t factor) : f_(factor) {}
-  Shape shape(const std::vector<Shape>& in) const override {
-    require(in[0].h % f_ == 0 && in[0].w % f_ == 0,
-            "expected a height and width that are multiples of the factor");
-    require(in[0].c <= kMostChannels / (f_ * f_), "factor: too many channels");
-    return {in[0].c * f_ * f_, in[0].h / f_, in[0].w / f_};
-  }
+  explicit PixelUnshuffle(const op::PixelUnshuffle& op) : Of(op), f_(op.factor) {}
   Range reads(int, int, Range out, int64_t) const override { return {out.lo * f_, out.hi * f_}; }
   void row(Call& call, int64_t y) const override {
     const int64_t lo = call.columns.lo, n = call.columns.size();
@@ -223,26 +192,9 @@ class PixelUnshuffle final : public Layer {
   int64_t f_;
 };
 
-class Resize final : public Layer {
+class Resize final : public Of<op::Resize> {
  public:
-  Resize(std::array<double, 2> factor, bool bilinear) : bilinear_(bilinear) {
-    for (std::size_t a = 0; a < 2; ++a) {
-      const double f = factor[a];
-      require(std::isfinite(f) && f > 0 && f <= 4096 && f >= 1.0 / 4096,
-              "factor: expected whole numbers or 1 over one");
-      up_[a] = f >= 1 ? static_cast<int64_t>(f) : 1;
-      down_[a] = f >= 1 ? 1 : std::llround(1 / f);
-      require(std::abs(f - static_cast<double>(up_[a]) / static_cast<double>(down_[a])) < 1e-6,
-              "factor: expected whole numbers or 1 over one");
-    }
-  }
-  Shape shape(const std::vector<Shape>& in) const override {
-    require(in[0].h <= kMostPixels / up_[0] && in[0].w <= kMostPixels / up_[1],
-            "factor: its result is too large");
-    const Shape result{in[0].c, in[0].h * up_[0] / down_[0], in[0].w * up_[1] / down_[1]};
-    require(result.h >= 1 && result.w >= 1, "too few pixels for its factor");
-    return result;
-  }
+  using Of::Of;
   Range reads(int, int axis, Range out, int64_t n) const override {
     const auto a = static_cast<std::size_t>(axis);
     return {place(a, out.lo, n).first, place(a, out.hi - 1, n).second + 1};
@@ -258,7 +210,7 @@ class Resize final : public Layer {
         const Place at = place(1, x, from.w);
         // Rows before columns, as the reference does.
         const V left = between(load(low + at.first * L), load(high + at.first * L), down);
-        if (!bilinear_ || at.share == 0.0f) {
+        if (!op_.bilinear || at.share == 0.0f) {
           store(out, left);
           continue;
         }
@@ -275,8 +227,8 @@ class Resize final : public Layer {
   };
   static V between(V a, V b, V share) { return a + share * (b - a); }
   Place place(std::size_t axis, int64_t i, int64_t n) const {
-    const int64_t up = up_[axis], down = down_[axis];
-    if (!bilinear_ || up == down) {
+    const int64_t up = op_.up[axis], down = op_.down[axis];
+    if (!op_.bilinear || up == down) {
       const int64_t at = i * down / up;
       return {at, at, 0.0f};
     }
@@ -286,22 +238,13 @@ class Resize final : public Layer {
     const auto first = static_cast<int64_t>(where);
     return {first, std::min(first + 1, n - 1), static_cast<float>(where - static_cast<double>(first))};
   }
-
-  std::array<int64_t, 2> up_{}, down_{};
-  bool bilinear_;
 };
 
 // --- norms and pooling ---
 
-class LayerNorm final : public Layer {
+class LayerNorm final : public Of<op::LayerNorm> {
  public:
-  LayerNorm(float eps, std::vector<float> weight, std::vector<float> bias)
-      : eps_(eps), weight_(std::move(weight)), bias_(std::move(bias)) {}
-  Shape shape(const std::vector<Shape>& in) const override {
-    per_channel(weight_, in[0].c, "weight");
-    per_channel(bias_, in[0].c, "bias");
-    return in[0];
-  }
+  using Of::Of;
   double cost(const std::vector<Shape>& in) const override { return 4 * static_cast<double>(in[0].c); }
   // L pixels at a time: their sums over channels are had by one transpose.
   void row(Call& call, int64_t y) const override {
@@ -337,10 +280,10 @@ class LayerNorm final : public Layer {
         store(partial + p * L, sum);
       }
       row_totals(partial, factor);
-      for (int p = 0; p < L; ++p) factor[p] = 1.0f / std::sqrt(factor[p] / count + eps_);
+      for (int p = 0; p < L; ++p) factor[p] = 1.0f / std::sqrt(factor[p] / count + op_.eps);
       for (int64_t b = 0; b < blocks; ++b) {
-        fill(weight_, b, 1.0f, weight);
-        fill(bias_, b, 0.0f, bias);
+        fill(op_.weight, b, 1.0f, weight);
+        fill(op_.bias, b, 0.0f, bias);
         const V w = load(weight), plus = load(bias);
         const float* in = source + b * from.block + x * L;
         float* out = target + b * call.out.block + x * L;
@@ -357,24 +300,15 @@ class LayerNorm final : public Layer {
       out[j] = c < values.size() ? values[c] : missing;
     }
   }
-
-  float eps_;
-  std::vector<float> weight_, bias_;
 };
 
 std::vector<float> blocks_of(int64_t c) {
   return std::vector<float>(static_cast<std::size_t>(ceil_div(c, L) * L));
 }
 
-class InstanceNorm final : public Layer {
+class InstanceNorm final : public Of<op::InstanceNorm> {
  public:
-  InstanceNorm(double eps, std::vector<float> weight, std::vector<float> bias)
-      : eps_(eps), weight_(std::move(weight)), bias_(std::move(bias)) {}
-  Shape shape(const std::vector<Shape>& in) const override {
-    per_channel(weight_, in[0].c, "weight");
-    per_channel(bias_, in[0].c, "bias");
-    return in[0];
-  }
+  using Of::Of;
   bool needs_sums() const override { return true; }
   // [mean | factor | shift], in whole blocks.
   std::vector<float> finish(const std::vector<double>& sums, const std::vector<double>& squares,
@@ -386,8 +320,8 @@ class InstanceNorm final : public Layer {
       const double mean = sums[i] / pixels, variance = std::max(0.0, squares[i] / pixels - mean * mean);
       state[i] = static_cast<float>(mean);
       state[i + static_cast<std::size_t>(padded)] = static_cast<float>(
-          (weight_.empty() ? 1.0 : static_cast<double>(weight_[i])) / std::sqrt(variance + eps_));
-      state[i + static_cast<std::size_t>(2 * padded)] = bias_.empty() ? 0.0f : bias_[i];
+          (op_.weight.empty() ? 1.0 : static_cast<double>(op_.weight[i])) / std::sqrt(variance + op_.eps));
+      state[i + static_cast<std::size_t>(2 * padded)] = op_.bias.empty() ? 0.0f : op_.bias[i];
     }
     return state;
   }
@@ -401,10 +335,6 @@ class InstanceNorm final : public Layer {
       for (int64_t x = 0; x < n; ++x) store(out + x * L, (load(in + x * L) - mean) * factor + shift);
     }
   }
-
- private:
-  double eps_;
-  std::vector<float> weight_, bias_;
 };
 
 // Means in a window around each pixel that stays inside the frame, row by row: sums of columns move down with
@@ -480,9 +410,9 @@ std::vector<float> means_of(const std::vector<double>& sums, double pixels) {
   return means;
 }
 
-class FramePool final : public Layer {
+class FramePool final : public Of<op::FramePool> {
  public:
-  Shape shape(const std::vector<Shape>& in) const override { return {in[0].c, 1, 1}; }
+  using Of::Of;
   Range reads(int, int, Range, int64_t) const override { return {0, 0}; }
   bool needs_sums() const override { return true; }
   std::vector<float> finish(const std::vector<double>& sums, const std::vector<double>&,
@@ -494,10 +424,9 @@ class FramePool final : public Layer {
   }
 };
 
-class WindowPool final : public Layer {
+class WindowPool final : public Of<op::WindowPool> {
  public:
-  explicit WindowPool(Window window) : window_(window) {}
-  Shape shape(const std::vector<Shape>& in) const override { return in[0]; }
+  explicit WindowPool(const op::WindowPool& op) : Of(op), window_(op.size[0], op.size[1]) {}
   Range reads(int, int axis, Range out, int64_t n) const override {
     return axis == 0 ? window_.rows(out, n) : window_.columns(out, n);
   }
@@ -512,19 +441,12 @@ class WindowPool final : public Layer {
 };
 
 // Made between two stages, by the network's caller.
-class Whole final : public Layer {
+class Whole final : public Of<op::Wiener> {
  public:
-  explicit Whole(std::vector<float> numbers) : numbers_(std::move(numbers)) {}
-  Shape shape(const std::vector<Shape>& in) const override {
-    per_channel(numbers_, in[0].c, "log_balance");
-    return in[0];
-  }
+  using Of::Of;
   Range reads(int, int, Range, int64_t) const override { return {0, 0}; }
   bool is_whole() const override { return true; }
   void row(Call&, int64_t) const override {}
-
- private:
-  std::vector<float> numbers_;
 };
 
 // --- in and out of the layout ---
@@ -565,100 +487,6 @@ class Loader final : public Layer {
   int64_t lanes_;
 };
 
-// --- the table ---
-
-std::unique_ptr<Layer> activation(Activation::Kind kind, float slope = 0) {
-  return std::make_unique<Pointwise>(Activation{kind, slope});
-}
-
-int64_t factor_of(const NodeSpec& n) { return whole(number(n, "factor"), "factor", 1, 256); }
-
-std::unique_ptr<Window> window_of(const NodeSpec& n) {
-  if (missing(n, "window")) return nullptr;
-  const auto size = list(n, "window", 2);
-  return std::make_unique<Window>(whole(size[0], "window", 1, kMostPixels),
-                                  whole(size[1], "window", 1, kMostPixels));
-}
-
-using Maker = std::unique_ptr<Layer> (*)(const NodeSpec&);
-
-struct Row {
-  const char* op;
-  std::size_t inputs;  // 0: two or more
-  Maker make;
-};
-
-const Row kTable[] = {
-    {"conv2d", 1, [](const NodeSpec& n) { return make_convolution(n, false); }},
-    {"conv_transpose2d", 1, [](const NodeSpec& n) { return make_convolution(n, true); }},
-    {"linear", 1, [](const NodeSpec& n) { return make_linear(n); }},
-    {"bias", 1,
-     [](const NodeSpec& n) -> std::unique_ptr<Layer> {
-       return std::make_unique<PerChannel>(PerChannel::bias, values(n, "bias"), "bias");
-     }},
-    {"scale", 1,
-     [](const NodeSpec& n) -> std::unique_ptr<Layer> {
-       return std::make_unique<PerChannel>(PerChannel::scale, values(n, "scale"), "scale");
-     }},
-    {"prelu", 1,
-     [](const NodeSpec& n) -> std::unique_ptr<Layer> {
-       std::vector<float> slopes = values(n, "slope");
-       if (slopes.size() == 1) return activation(Activation::leaky, slopes[0]);
-       return std::make_unique<PerChannel>(PerChannel::prelu, std::move(slopes), "slope");
-     }},
-    {"relu", 1, [](const NodeSpec&) { return activation(Activation::relu); }},
-    {"sigmoid", 1, [](const NodeSpec&) { return activation(Activation::sigmoid); }},
-    {"tanh", 1, [](const NodeSpec&) { return activation(Activation::tanh); }},
-    {"leaky_relu", 1,
-     [](const NodeSpec& n) { return activation(Activation::leaky, static_cast<float>(number(n, "slope"))); }},
-    {"gelu", 1,
-     [](const NodeSpec& n) {
-       const std::string how = text(n, "approximate");
-       require(how == "none" || how == "tanh", "approximate: expected 'none' or 'tanh'");
-       return activation(how == "none" ? Activation::gelu : Activation::gelu_tanh);
-     }},
-    {"instance_norm", 1,
-     [](const NodeSpec& n) -> std::unique_ptr<Layer> {
-       return std::make_unique<InstanceNorm>(number(n, "eps"), values(n, "weight", true),
-                                             values(n, "bias", true));
-     }},
-    {"layer_norm", 1,
-     [](const NodeSpec& n) -> std::unique_ptr<Layer> {
-       return std::make_unique<LayerNorm>(static_cast<float>(number(n, "eps")), values(n, "weight", true),
-                                          values(n, "bias", true));
-     }},
-    {"simple_gate", 1,
-     [](const NodeSpec&) -> std::unique_ptr<Layer> { return std::make_unique<SimpleGate>(); }},
-    {"average_pool", 1,
-     [](const NodeSpec& n) -> std::unique_ptr<Layer> {
-       if (const auto window = window_of(n)) return std::make_unique<WindowPool>(*window);
-       return std::make_unique<FramePool>();
-     }},
-    {"fft_wiener", 1,
-     [](const NodeSpec& n) -> std::unique_ptr<Layer> {
-       return std::make_unique<Whole>(values(n, "log_balance"));
-     }},
-    {"pixel_shuffle", 1,
-     [](const NodeSpec& n) -> std::unique_ptr<Layer> {
-       return std::make_unique<PixelShuffle>(factor_of(n));
-     }},
-    {"pixel_unshuffle", 1,
-     [](const NodeSpec& n) -> std::unique_ptr<Layer> {
-       return std::make_unique<PixelUnshuffle>(factor_of(n));
-     }},
-    {"resize", 1,
-     [](const NodeSpec& n) -> std::unique_ptr<Layer> {
-       const auto f = list(n, "factor", 2);
-       const std::string mode = text(n, "mode");
-       require(mode == "nearest" || mode == "bilinear", "mode: expected 'nearest' or 'bilinear'");
-       return std::make_unique<Resize>(std::array<double, 2>{f[0], f[1]}, mode == "bilinear");
-     }},
-    {"add", 2, [](const NodeSpec&) -> std::unique_ptr<Layer> { return std::make_unique<Combine>(false); }},
-    {"multiply", 2,
-     [](const NodeSpec&) -> std::unique_ptr<Layer> { return std::make_unique<Combine>(true); }},
-    {"concat", 0, [](const NodeSpec&) -> std::unique_ptr<Layer> { return std::make_unique<Concat>(); }},
-};
-
 }  // namespace
 
 std::unique_ptr<Layer> make_loader(int64_t lanes) { return std::make_unique<Loader>(lanes); }
@@ -669,43 +497,31 @@ const Activation* activation_of(const Layer& layer) {
   return pointwise ? &pointwise->activation() : nullptr;
 }
 
-std::vector<NodeSpec> parts_of_attention(const NodeSpec& node) {
-  const Tensor* weight = tensor(node, "weight", 2);
-  const Tensor* squeeze = tensor(node, "squeeze_weight", 2, true);
-  require(!tensor(node, "squeeze_bias", 1, true) || squeeze,
-          "squeeze_bias: has no meaning without squeeze_weight");
-  const int64_t c = weight->shape[0], s = weight->shape[1];
-  require(squeeze ? squeeze->shape[0] == s && squeeze->shape[1] == c : s == c,
-          "weight: expected another shape");
-  const std::string then = text(node, "activation");
-  require(then == "none" || then == "sigmoid", "activation: expected 'none' or 'sigmoid'");
-  require(node.inputs.size() == 1, "expected another number of inputs");
-  std::vector<NodeSpec> parts{{"average_pool", {}, {}, {}}};
-  const auto window = node.attributes.find("window");
-  if (window != node.attributes.end()) parts[0].attributes["window"] = window->second;
-  const auto add_linear = [&](const std::string& matrix, const std::string& plus) {
-    parts.push_back({"linear", {}, {}, {{"weight", node.tensors.at(matrix)}}});
-    if (const auto bias = node.tensors.find(plus); bias != node.tensors.end())
-      parts.back().tensors["bias"] = bias->second;
-  };
-  if (squeeze) {
-    add_linear("squeeze_weight", "squeeze_bias");
-    parts.push_back({"relu", {}, {}, {}});
-  }
-  add_linear("weight", "bias");
-  if (then == "sigmoid") parts.push_back({"sigmoid", {}, {}, {}});
-  parts.push_back({"multiply", {}, {}, {}});
-  return parts;
-}
+namespace {
 
-std::unique_ptr<Layer> make_layer(const NodeSpec& node) {
-  for (const Row& row : kTable) {
-    if (node.op != row.op) continue;
-    require(row.inputs ? node.inputs.size() == row.inputs : node.inputs.size() >= 2,
-            "expected another number of inputs");
-    return row.make(node);
+struct Make {
+  template <class Made, class Op>
+  static std::unique_ptr<Layer> make(Op&& op) {
+    return std::make_unique<Made>(std::forward<Op>(op));
   }
-  refuse("op: not one of this engine's");
-}
+  std::unique_ptr<Layer> operator()(op::Convolution& o) const { return make_convolution(std::move(o)); }
+  std::unique_ptr<Layer> operator()(op::Pointwise& o) const { return make<Pointwise>(o.activation); }
+  std::unique_ptr<Layer> operator()(op::PerChannel& o) const { return make<PerChannel>(std::move(o)); }
+  std::unique_ptr<Layer> operator()(op::SimpleGate& o) const { return make<SimpleGate>(o); }
+  std::unique_ptr<Layer> operator()(op::Combine& o) const { return make<Combine>(o); }
+  std::unique_ptr<Layer> operator()(op::Concat& o) const { return make<Concat>(o); }
+  std::unique_ptr<Layer> operator()(op::PixelShuffle& o) const { return make<PixelShuffle>(o); }
+  std::unique_ptr<Layer> operator()(op::PixelUnshuffle& o) const { return make<PixelUnshuffle>(o); }
+  std::unique_ptr<Layer> operator()(op::Resize& o) const { return make<Resize>(o); }
+  std::unique_ptr<Layer> operator()(op::LayerNorm& o) const { return make<LayerNorm>(std::move(o)); }
+  std::unique_ptr<Layer> operator()(op::InstanceNorm& o) const { return make<InstanceNorm>(std::move(o)); }
+  std::unique_ptr<Layer> operator()(op::FramePool& o) const { return make<FramePool>(o); }
+  std::unique_ptr<Layer> operator()(op::WindowPool& o) const { return make<WindowPool>(o); }
+  std::unique_ptr<Layer> operator()(op::Wiener& o) const { return make<Whole>(std::move(o)); }
+};
+
+}  // namespace
+
+std::unique_ptr<Layer> make_layer(Operation operation) { return std::visit(Make{}, operation); }
 
 }  // namespace fastdeblur::nn

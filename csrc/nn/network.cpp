@@ -73,38 +73,6 @@ std::vector<Range> divided(int64_t n, int64_t parts, int64_t unit) {
   return ranges;
 }
 
-// The same network without nodes that stand for others; origin: each node's number in the given one.
-NetworkSpec expanded(const NetworkSpec& given, std::vector<int64_t>& origin) {
-  NetworkSpec spec = given;
-  spec.nodes.clear();
-  std::vector<int64_t> value{0};  // where the given one's values are
-  const auto moved = [&](int64_t v) {
-    require(v >= 0 && v < static_cast<int64_t>(value.size()), "inputs: expected values made before");
-    return value[static_cast<std::size_t>(v)];
-  };
-  for (std::size_t k = 0; k < given.nodes.size(); ++k) {
-    NodeSpec node = given.nodes[k];
-    for (int64_t& i : node.inputs) i = moved(i);
-    if (node.op == "channel_attention") {
-      for (NodeSpec& part : parts_of_attention(node)) {
-        const auto before = static_cast<int64_t>(spec.nodes.size());
-        part.inputs = {part.op == "average_pool" || part.op == "multiply" ? node.inputs[0] : before};
-        if (part.op == "multiply") part.inputs.push_back(before);
-        spec.nodes.push_back(std::move(part));
-        origin.push_back(static_cast<int64_t>(k));
-      }
-    } else {
-      spec.nodes.push_back(std::move(node));
-      origin.push_back(static_cast<int64_t>(k));
-    }
-    value.push_back(static_cast<int64_t>(spec.nodes.size()));
-  }
-  require(given.output >= 0 && given.output < static_cast<int64_t>(value.size()),
-          "output: expected a value's number");
-  spec.output = value[static_cast<std::size_t>(given.output)];
-  return spec;
-}
-
 }  // namespace
 
 // One pass over the frame: what can be made before the next sums over all of it are needed.
@@ -191,10 +159,6 @@ Network::Network(const NetworkSpec& given)
   std::vector<int64_t> origin;
   const NetworkSpec spec = expanded(given, origin);
   const auto count = static_cast<int64_t>(spec.nodes.size());
-  require(channels_ >= 1 && channels_ <= kMostChannels, "channels: expected a number in range");
-  require(count <= 10000, "nodes: too many");
-  for (const int64_t m : multiple_of_)
-    require(m >= 1 && m <= 1 << 16, "multiple_of: expected numbers in range");
   std::vector<int> uses(static_cast<std::size_t>(count + 1), 0);
   std::vector<char> wanted(static_cast<std::size_t>(count + 1), 0);
   wanted[static_cast<std::size_t>(spec.output)] = 1;
@@ -211,7 +175,7 @@ Network::Network(const NetworkSpec& given)
   std::vector<std::unique_ptr<Layer>> layers(static_cast<std::size_t>(count));
   for (int64_t k = 0; k < count; ++k)
     if (wanted[static_cast<std::size_t>(k + 1)])
-      layers[static_cast<std::size_t>(k)] = make_layer(spec.nodes[static_cast<std::size_t>(k)]);
+      layers[static_cast<std::size_t>(k)] = make_layer(parse(spec.nodes[static_cast<std::size_t>(k)]));
   std::vector<Shape> probe(static_cast<std::size_t>(count + 1));
   bool probed = true;
   try {

@@ -13,14 +13,6 @@
 
 namespace fastdeblur::nn {
 
-struct NetworkSpec {
-  std::vector<NodeSpec> nodes;
-  int64_t output = 0;
-  int64_t channels = 1;
-  float scale = 1, offset = 0, out_scale = 1, out_offset = 0;
-  std::array<int64_t, 2> multiple_of{1, 1};
-};
-
 // Deblurs the channels of a value that is kept whole, as `fft_wiener` asks: node's number, one view for each
 // channel of the value and of the result (pointer, strides of row and column in floats), height and width.
 struct Channels {

@@ -172,7 +172,9 @@ def deblur(
     ] = Backend.auto,
     device: Annotated[
         str | None,
-        typer.Option(metavar="cpu|cuda|cuda:N", help="with --psf: where to compute (default cpu)."),
+        typer.Option(
+            metavar="cpu|cuda|cuda:N", help="with --psf or --model: where to compute (default cpu)."
+        ),
     ] = None,
     max_pixels: Annotated[
         int, typer.Option(min=0, help="Refuse larger pictures (decompression bombs); 0 for no limit.")
@@ -202,7 +204,7 @@ def deblur(
         worker: Worker
         if model is not None:
             others: dict[str, Any] = {"--kind": kind, "--quality": quality, "--method": method, **given}
-            others |= {"--boundary": boundary, "--volume": volume or None, "--device": device}
+            others |= {"--boundary": boundary, "--volume": volume or None}
             _check_no_options(others, "has no meaning with --model")
             worker = Network(
                 model,
@@ -210,6 +212,7 @@ def deblur(
                 threads=threads,
                 backend=backend.value,
                 gamma=_gamma(gamma, linear),
+                device=_device(device),
             )
         elif psf is None:
             others = {"--method": method, "--boundary": boundary, "--volume": volume or None, **given}
@@ -217,7 +220,8 @@ def deblur(
                 others, "needs --psf; without it the blur is found by --kind and undone by --quality"
             )
             _check_no_options(
-                {"--backend": None if backend is Backend.auto else backend, "--device": device}, "needs --psf"
+                {"--backend": None if backend is Backend.auto else backend, "--device": device},
+                "needs --psf or --model",
             )
             worker = Finder(
                 Search(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastdeblur import _light, nets
+from fastdeblur._device import place
 from fastdeblur.cli.images import Page, Picture, split_alpha
 from fastdeblur.cli.light import Encoding, Floats, decode, encode, fill_hidden, visible_part
 from fastdeblur.errors import InvalidArgument
@@ -30,9 +31,11 @@ class Network:
         threads: int,
         backend: str,
         gamma: str | float | None,  # None: the picture's own
+        device: str | None = None,
     ):
         self.model = nets.load(name)
-        engines.choose(backend, self.model.graph)
+        engines.choose(backend, self.model.graph, place(device, backend))
+        self._device = device
         self.psf = psf
         self._threads = threads
         self._backend = backend
@@ -65,6 +68,7 @@ class Network:
                 channel_axis=self._axis(values),
                 n_threads=self._threads,
                 backend=self._backend,
+                device=self._device,
             ).astype(values.dtype)
             if page.colours == 1 and self.model.channels > 1:
                 result = result.mean(-1)

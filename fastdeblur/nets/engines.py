@@ -1,4 +1,7 @@
-"""Who can run a network: the compiled core, numba, NumPy. The only file of this package that chooses between them."""
+"""Who can run a network: the compiled core, numba, NumPy; on a device, the CUDA core.
+
+The only file of this package that chooses between them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastdeblur._checks import as_choice
-from fastdeblur.errors import Unsupported
+from fastdeblur.errors import DeviceError, InvalidArgument, Unsupported
 from fastdeblur.nets.execute import REFERENCE, Kernels, execute
 from fastdeblur.nets.graph import Graph
 from fastdeblur.nets.reference import Run
@@ -22,7 +25,7 @@ Array = NDArray[Any]
 
 
 class Engine(Protocol):
-    """One way to run networks."""
+    """One way to run networks in host memory."""
 
     name: str
 
@@ -124,19 +127,62 @@ class NativeEngine:
         self._net(graph).run(image, out, run.psf, run.noise or 0.0, threads, limit or 0)
 
 
+class CudaEngine:
+    """The compiled CUDA core; a network is packed once for each device and precision."""
+
+    name = "cuda"
+
+    def __init__(self) -> None:
+        self._packed: WeakKeyDictionary[Graph, dict[tuple[int, str], Any]] = WeakKeyDictionary()
+
+    def why_not(self, device: int) -> str:
+        """Empty if it can run networks on this device, else one sentence."""
+        from fastdeblur.backends.cuda import CudaBackend
+
+        return CudaBackend().why_not_device(device)
+
+    def net(self, graph: Graph, device: int, precision: str) -> Any:
+        """A `_cuda.CudaNet`."""
+        from fastdeblur.nets._cuda import CudaNet
+
+        known = self._packed.setdefault(graph, {})
+        if (device, precision) not in known:
+            known[device, precision] = CudaNet(graph, device, precision)
+        return known[device, precision]
+
+
 ENGINES: tuple[Engine, ...] = (
     NativeEngine(),
     PlainEngine("numba", _numba_missing, _numba_kernels),
     PlainEngine("numpy", lambda: "", lambda threads: REFERENCE),
 )
+CUDA = CudaEngine()
 
 
-def choose(name: Any, graph: Graph) -> Engine:
-    """The best engine that can for "auto", else the named one or an error, never another one."""
-    as_choice(name, "backend", ("auto", *(engine.name for engine in ENGINES)))
+def choose(name: Any, graph: Graph, device: int | None = None) -> Engine | CudaEngine:
+    """The best engine that can for "auto", on a CUDA device or for None in host memory; else the named one or an error, never
+    another one."""
+    as_choice(name, "backend", ("auto", *(engine.name for engine in ENGINES), CUDA.name))
+    if device is not None:
+        return _on_device(name, graph, device)
     if name == "auto":
         return next(engine for engine in ENGINES if not engine.why_not(graph))
+    if name == CUDA.name:
+        raise InvalidArgument(f"backend: {name!r} computes on a CUDA device, got device='cpu'")
     engine = next(engine for engine in ENGINES if engine.name == name)
     if reason := engine.why_not(graph):
         raise Unsupported(f"backend: {name!r} cannot run the network {graph.name!r}: {reason}")
     return engine
+
+
+def _on_device(name: str, graph: Graph, device: int) -> CudaEngine:
+    if name not in ("auto", CUDA.name):
+        raise InvalidArgument(
+            f"backend: {name!r} computes in host memory, got an array or device='cuda:{device}'; copy the array to the host, "
+            f"or take backend='auto'"
+        )
+    if reason := CUDA.why_not(device):
+        if name == "auto":
+            raise DeviceError(f"device: 'cuda:{device}' cannot be used for networks: {reason}")
+        raise Unsupported(f"backend: {name!r} cannot run the network {graph.name!r}: {reason}")
+    return CUDA

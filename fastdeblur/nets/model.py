@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastdeblur import estimate
+from fastdeblur._arrays import DeviceArray
 from fastdeblur._checks import (
+    AnyArray,
     Layout,
     _available_memory,
+    answer,
+    as_array,
+    as_choice,
     as_count,
     as_number,
     as_out,
     as_psf,
-    as_real_array,
     as_thread_count,
     names_memory_errors,
     require_finite,
     require_memory,
 )
+from fastdeblur._device import place
 from fastdeblur._geometry import Frame
 from fastdeblur.errors import InvalidArgument, ModelError, OutOfMemory
 from fastdeblur.nets import engines
@@ -144,10 +149,12 @@ class Model:
         *,
         noise: float | None = None,
         channel_axis: int | None = None,
-        out: NDArray[Any] | None = None,
+        out: Any = None,
         n_threads: int = 0,
         backend: str = "auto",
         max_memory: int | None = None,
+        device: str | None = None,
+        precision: str = "auto",
     ) -> NDArray[np.float32]:
         """The image restored by the network.
 
@@ -157,7 +164,7 @@ class Model:
             float in 0..1 (values beyond are allowed, nothing is clipped), or uint8, uint16 or bool, of which the largest value
             is white. The numbers are given to the network as they are; it expects sRGB values or linear light, as `light`
             says. Further leading axes are a batch. Any size from one pixel on that the network's
-            layers allow.
+            layers allow. An array on a CUDA device is restored there.
         psf : array, (h, w), optional
             For networks that take one, and only for those: origin at ``shape // 2``, any positive sum. For a network of one
             channel also one PSF per channel, along ``channel_axis``.
@@ -167,20 +174,26 @@ class Model:
         channel_axis : int, optional
             Axis of the channels, None for none. Alpha is no channel: pass ``rgba[..., :3]``.
         out : array, optional
-            Where to put the result: shape of the image, float32, no memory shared with the image.
+            Where to put the result: shape of the image, float32, where the image is, no memory shared with it.
         n_threads : int
             0 for as many as OpenMP would use.
-        backend : "auto", "native", "numba" or "numpy"
+        backend : "auto", "native", "numba", "numpy" or "cuda"
             "auto" takes the best that can; a named one never falls back.
         max_memory : int, optional
             Bytes that may be taken beyond image and result; the frame is then run in tiles, with the same result, where the
-            network's layers allow it. Without it, as much as the machine has to spare.
+            network's layers allow it. Without it, as much as the machine has to spare. On a device the frame is never run in
+            tiles: what takes more is an `OutOfMemory`.
+        device : "cpu", "cuda", "cuda:1" (and so on), optional
+            Where to compute, as in `fastdeblur.wiener`. Without it an array is restored where it is, one in host memory where
+            `fastdeblur.set_device` says.
+        precision : "auto", "float16", "bfloat16" or "float32"
+            Of values and weights on a device; sums are float32. "auto" is float16 there. The CPU knows float32 only.
 
         Returns
         -------
         array
-            float32, shape and unit of the image; computed in float32 whatever the image's precision, since the weights bear
-            no more.
+            float32, shape and unit of the image, of the image's library; computed in float32, on a device in ``precision``,
+            whatever the image's precision, since the weights bear no more.
 
         Raises
         ------
@@ -188,15 +201,25 @@ class Model:
             An argument breaks its rule; the message names argument, rule and value. NaN and infinity are refused.
         Unsupported
             The named backend cannot run.
+        DeviceError
+            The device cannot be used, or failed while working.
         OutOfMemory
-            The machine, or ``max_memory``, cannot hold what the network needs even in tiles.
+            The machine, the device or ``max_memory`` cannot hold what the network needs, on the CPU even in tiles.
         """
         graph = self._graph
         array, layout, kernels, level = self._checked(image, psf, noise, channel_axis)
         white, (height, width) = _white(array.dtype), layout.spatial
         threads = as_thread_count(n_threads)
         limit = None if max_memory is None else as_count(max_memory, "max_memory", minimum=1)
-        engine = engines.choose(backend, graph)
+        ordinal = place(device, backend, array)
+        engine = engines.choose(backend, graph, ordinal)
+        numbers = _precision(precision, ordinal)
+        if isinstance(engine, engines.CudaEngine):
+            assert ordinal is not None
+            net = engine.net(graph, ordinal, numbers)
+            answered = self._on_device(net, array, layout, kernels, level, out, limit)
+            return cast("NDArray[np.float32]", answered)
+        assert not isinstance(array, DeviceArray)
         result = cast("NDArray[np.float32]", as_out(out, array.shape, np.dtype(np.float32), image=array))
         limit = self._allow(engine, height, width, threads, limit)
 
@@ -220,6 +243,42 @@ class Model:
             np.multiply(made, np.float32(white), out=outs[index])
         return result
 
+    def _on_device(
+        self,
+        net: Any,
+        array: AnyArray,
+        layout: Layout,
+        kernels: NDArray[np.float64] | None,
+        level: float | None,
+        out: Any,
+        limit: int | None,
+    ) -> Any:
+        """A call's result by a `_cuda.CudaNet`."""
+        white, (height, width) = _white(array.dtype), layout.spatial
+        needed = net.memory(height, width)
+        if limit is not None and needed > limit:
+            raise OutOfMemory(
+                f"max_memory: the network {self.name!r} takes {needed:,} bytes on the device for a frame of {height} x {width} "
+                f"pixels, and is not run in tiles there; got {limit:,}"
+            )
+        result = as_out(out, array.shape, np.dtype(np.float32), image=array)
+        if (
+            isinstance(result, DeviceArray)
+            and isinstance(array, DeviceArray)
+            and result.stream != array.stream
+        ):
+            result.library.synchronize(result.stream, result.device)  # the work is ordered on the image's
+        planes, outs = self._planes(array, layout), self._planes(result, layout)
+        for index in np.ndindex(planes.shape[:-3]):
+            plane = planes[index]
+            noise = None
+            if self.takes_noise:
+                noise = self._level(level, None if level is not None else _on_host(plane, white), white)
+            psf_index = index[-1] if layout.psf_per_channel else 0
+            run = Run(None if kernels is None else kernels[psf_index], noise)
+            net.run(plane, outs[index], run, white, _LARGEST)
+        return answer(result, out)
+
     @names_memory_errors
     def check(
         self,
@@ -233,7 +292,13 @@ class Model:
         self._checked(image, psf, noise, channel_axis)
 
     def summary(
-        self, shape: tuple[int, int] = (1080, 1920), *, backend: str = "auto", n_threads: int = 0
+        self,
+        shape: tuple[int, int] = (1080, 1920),
+        *,
+        backend: str = "auto",
+        n_threads: int = 0,
+        device: str | None = None,
+        precision: str = "auto",
     ) -> Summary:
         """What the network is and what it costs: layers, parameters, multiply-adds, memory and receptive field.
 
@@ -241,7 +306,7 @@ class Model:
         ----------
         shape : (height, width)
             Of the image that costs and memory are for.
-        backend, n_threads
+        backend, n_threads, device, precision
             As in a call; the memory depends on them.
 
         Returns
@@ -259,21 +324,28 @@ class Model:
         height, width = (as_count(n, "shape", minimum=1) for n in shape)
         self._require_fit(height, width, None)
         threads = as_thread_count(n_threads)
-        engine = engines.choose(backend, self._graph)
-        memory = engine.memory(self._graph, height, width, threads, None)
+        ordinal = place(device, backend)
+        engine = engines.choose(backend, self._graph, ordinal)
+        numbers = _precision(precision, ordinal)
+        if isinstance(engine, engines.CudaEngine):
+            assert ordinal is not None
+            memory = engine.net(self._graph, ordinal, numbers).memory(height, width)
+        else:
+            memory = engine.memory(self._graph, height, width, threads, None)
         return summarised(self._graph, (height, width), memory, engine.name)
 
     # ------------------------------------------------------------------------------------------ checks
 
     def _checked(
         self, image: Any, psf: Any, noise: Any, channel_axis: Any
-    ) -> tuple[NDArray[Any], Layout, NDArray[np.float64] | None, float | None]:
+    ) -> tuple[AnyArray, Layout, NDArray[np.float64] | None, float | None]:
         """The image as an array and how its axes read, the PSFs, and the noise in the image's unit."""
-        array = as_real_array(image, "image")
+        array = as_array(image, "image")
         _white(array.dtype)
         layout, kernels = self._layout(array, psf, channel_axis)
         height, width = layout.spatial
-        require_finite(array, "image", limit=_LARGEST)
+        if not isinstance(array, DeviceArray):  # a device looks while it reads
+            require_finite(array, "image", limit=_LARGEST)
         level = None if noise is None else self._noise(noise)
         if self.takes_noise and noise is None and min(height, width) < _LEAST_FOR_NOISE:
             raise InvalidArgument(
@@ -283,7 +355,7 @@ class Model:
         return array, layout, kernels, level
 
     def _layout(
-        self, array: NDArray[Any], psf: Any, channel_axis: Any
+        self, array: AnyArray, psf: Any, channel_axis: Any
     ) -> tuple[Layout, NDArray[np.float64] | None]:
         """How the image's axes read, and the PSFs, each of sum 1."""
         c = self.channels
@@ -319,10 +391,16 @@ class Model:
                 )
         return layout, None if kernels is None else layout.psfs(kernels)
 
-    def _planes(self, array: NDArray[Any], layout: Layout) -> NDArray[Any]:
+    @overload
+    def _planes(self, array: NDArray[Any], layout: Layout) -> NDArray[Any]: ...
+
+    @overload
+    def _planes(self, array: AnyArray, layout: Layout) -> AnyArray: ...
+
+    def _planes(self, array: AnyArray, layout: Layout) -> AnyArray:
         """A view (*batch, channels, H, W) of what is run at once."""
-        view: NDArray[Any] = layout.view(array)
-        return view if self.channels > 1 else view[..., np.newaxis, :, :]
+        view = layout.view(array)
+        return view if self.channels > 1 else view[(slice(None),) * (view.ndim - 2) + (np.newaxis,)]
 
     def _noise(self, noise: Any) -> float:
         if not self.takes_noise:
@@ -334,10 +412,11 @@ class Model:
             raise InvalidArgument("noise: expected a number > 0, got 0")
         return level
 
-    def _level(self, given: float | None, plane: NDArray[np.float32], white: float) -> float:
-        """The noise in units of white."""
+    def _level(self, given: float | None, plane: NDArray[np.float32] | None, white: float) -> float:
+        """The noise in units of white: the one given, or measured."""
         if given is not None:
             return given / white
+        assert plane is not None
         return max(float(np.mean(estimate.noise(plane, channel_axis=0))), _LEAST_NOISE)
 
     def _require_fit(self, height: int, width: int, kernels: NDArray[np.float64] | None) -> None:
@@ -377,6 +456,20 @@ def available_memory() -> int | None:
     """Bytes that may be asked for when the machine has too little for all: some are left to others."""
     found = _available_memory()
     return None if found is None else max(1, found * 3 // 4)
+
+
+def _on_host(plane: AnyArray, white: float) -> NDArray[np.float32]:
+    """In units of white, to measure noise in."""
+    host = plane.library.to_host(plane) if isinstance(plane, DeviceArray) else plane
+    require_finite(host, "image", limit=_LARGEST)
+    return host.astype(np.float32, copy=False) / np.float32(white)
+
+
+def _precision(value: Any, device: int | None) -> str:
+    as_choice(value, "precision", ("auto", "float16", "bfloat16", "float32"))
+    if device is None and value not in ("auto", "float32"):
+        raise InvalidArgument(f"precision: expected 'float32' (or 'auto') on the CPU, got {value!r}")
+    return "float16" if value == "auto" else str(value)
 
 
 def _white(dtype: np.dtype[Any]) -> float:

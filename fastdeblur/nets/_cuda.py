@@ -1,0 +1,177 @@
+"""Networks on a CUDA device, by the compiled core: in numbers of 16 bits on its tensor cores, or in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastdeblur._arrays import DeviceArray
+from fastdeblur._checks import AnyArray, require_finite
+from fastdeblur._geometry import Frame
+from fastdeblur.backends import _pool as pool
+from fastdeblur.backends.cuda import _in_reach, core, located
+from fastdeblur.backends.native import _as_tuples, _geometry
+from fastdeblur.errors import DeviceError, InvalidArgument, ModelError, OutOfMemory, Unsupported
+from fastdeblur.nets.graph import Graph
+from fastdeblur.nets.layers import FrameError
+from fastdeblur.nets.reference import Run, balances
+
+PRECISIONS = ("float16", "bfloat16", "float32")
+
+
+class CudaNet:
+    """A graph on one device in one precision; its weights are copied there by the first run."""
+
+    def __init__(self, graph: Graph, device: int, precision: str):
+        self._graph, self._device, self._precision = graph, device, precision
+        self._plans: dict[tuple[Any, ...], Any] = {}
+        try:
+            with self._device_errors():
+                self._net = core().Net(
+                    nodes=[
+                        (
+                            node.op,
+                            list(node.inputs),
+                            dict(node.attributes),
+                            {k: np.ascontiguousarray(t) for k, t in node.tensors.items()},
+                        )
+                        for node in graph.nodes
+                    ],
+                    output=graph.output.value,
+                    channels=graph.input.channels,
+                    input_scale_offset=(graph.input.scale, graph.input.offset),
+                    output_scale_offset=(graph.output.scale, graph.output.offset),
+                    multiple_of=tuple(graph.multiple_of),
+                    device=device,
+                    precision=precision,
+                )
+        except ValueError as error:
+            raise ModelError(f"{graph.name}: {error}") from error
+
+    def memory(self, height: int, width: int) -> int:
+        """Device bytes of a run, arrays in host memory included. Raises FrameError."""
+        try:
+            return int(self._net.memory(height, width))
+        except ValueError as error:
+            raise FrameError(str(error)) from error
+
+    def run(self, image: AnyArray, out: AnyArray, run: Run, white: float, limit: float) -> None:
+        """The result for an image (C, H, W) of any dtype and strides into ``out``, float32, which has its unit.
+
+        Values beyond ``limit``, in units of white, are refused.
+        """
+        stream = 0
+        if isinstance(image, DeviceArray):
+            stream = image.stream
+            pool.take_from(image.library.name, core())
+        readable = _in_reach(image)
+        height, width = image.shape[1:]
+        try:
+            with self._device_errors((height, width)):
+                bad = self._net.run(
+                    located(readable),
+                    located(out),
+                    height,
+                    width,
+                    white,
+                    limit,
+                    lambda *given: self._wiener(run, *given),
+                    stream,
+                )
+        except ValueError as error:
+            if isinstance(error, InvalidArgument):
+                raise
+            raise FrameError(str(error)) from error
+        if bad == "image":
+            _explain(image, limit * white)
+        if bad:
+            raise self._overflow()
+
+    def _wiener(
+        self,
+        run: Run,
+        number: int,
+        values: int,
+        result: int,
+        channels: int,
+        height: int,
+        width: int,
+        stream: int,
+    ) -> None:
+        """Node ``number`` on float32 planes of the core's own: addresses on the device."""
+        node = self._graph.nodes[number]
+        plan = self._plan(node.attributes["boundary"], (height, width), run.psf)
+        for channel, balance in enumerate(balances(node, run)):
+            at = 4 * channel * height * width
+            plane = [(address + at, "<f4", (4 * width, 4), True) for address in (values, result)]
+            bad = plan.wiener(
+                [(plane[0], plane[1], 0, None, None)], float(balance), node.attributes["reg"], None, stream
+            )
+            if bad is not None:
+                raise self._overflow()
+
+    def _plan(self, boundary: str, shape: tuple[int, int], psf: NDArray[np.float64] | None) -> Any:
+        """One for each boundary, kept as long as frames and PSF stay the same: a stream of frames plans once."""
+        kernel = np.ascontiguousarray(psf, np.float32)
+        key = (shape, kernel.shape, kernel.tobytes())
+        if any(known[:-1] != key for known in self._plans):
+            self._plans.clear()
+        if (*key, boundary) not in self._plans:
+            frame = Frame.of(shape, kernel.shape, boundary)
+            maps = _as_tuples(frame.maps())
+            self._plans[(*key, boundary)] = core().DeconvolverF32(
+                device=self._device,
+                psfs=kernel[None],
+                data_maps=maps,
+                init_maps=maps,
+                keep=True,
+                **_geometry(frame),
+            )
+        return self._plans[(*key, boundary)]
+
+    def _overflow(self) -> InvalidArgument:
+        hint = "" if self._precision == "float32" else "; precision='float32' may bear them"
+        return InvalidArgument(
+            f"image: expected values that the network {self._graph.name!r} can work on, got some for which its numbers overflow in "
+            f"{self._precision}{hint}"
+        )
+
+    @contextmanager
+    def _device_errors(self, frame: tuple[int, int] | None = None) -> Iterator[None]:
+        try:
+            yield
+        except core().OutOfDeviceMemory as error:
+            lacking = (
+                f"{error.asked / 1e9:.2f} GB could not be had: {error.free / 1e9:.2f} GB are free. Restore the image in "
+                f"parts, or with device='cpu' and the array in host memory"
+            )
+            name = f"device: the network {self._graph.name!r}"
+            if frame is None:
+                raise OutOfMemory(f"{name} is set up on cuda:{self._device}, for which {lacking}") from error
+            raise OutOfMemory(
+                f"{name} takes about {self.memory(*frame) / 1e9:.2f} GB on cuda:{self._device} for a frame of {frame[0]} x "
+                f"{frame[1]} pixels, of which {lacking}"
+            ) from error
+        except RuntimeError as error:
+            if isinstance(error, DeviceError):
+                raise
+            raise DeviceError(f"device: cuda:{self._device} failed: {error}") from error
+
+
+def _explain(image: AnyArray, limit: float) -> None:
+    """Raise what is wrong with an image that the device refused, as it would be for one in host memory."""
+    host: NDArray[Any] | None
+    if isinstance(image, DeviceArray):
+        try:
+            host = image.library.to_host(image)
+        except Unsupported:  # a library that only hands over memory
+            host = None
+    else:
+        host = image
+    if host is not None:
+        require_finite(host, "image", limit=limit)
+    raise InvalidArgument(f"image: expected finite values within +-{limit:.3g}, got others")
