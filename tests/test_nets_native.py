@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -267,6 +268,84 @@ def test_wiener_between_layers(boundary):
         noise=True,
     )
     compare(network, (61, 90), PSF, 0.02, tolerance=1e-5)
+
+
+WIDE = [1, 2, 3, 4, 5, 7, 8, 63, 64, 65, 130, 255, 257]
+WIDE_CONVOLUTIONS = {
+    "16 to 16": {"o": 16, "c": 16, "kernel": (3, 3), "padding": (1, 1, 1, 1)},
+    "16 to 20, the last block not full": {"o": 20, "c": 16, "kernel": (3, 3), "padding": (1, 1, 1, 1)},
+    "more than the cache holds at once": {"o": 64, "c": 128, "kernel": (3, 3), "padding": (1, 1, 1, 1)},
+    "24 to 40, five blocks": {"o": 40, "c": 24, "kernel": (3, 3), "padding": (1, 1, 1, 1)},
+    "reflected": {"o": 32, "c": 32, "kernel": (3, 3), "padding": (1, 1, 1, 1), "padding_mode": "reflect"},
+    "no padding": {"o": 16, "c": 16, "kernel": (3, 3), "padding": (0, 0, 0, 0)},
+    "uneven padding": {"o": 16, "c": 32, "kernel": (3, 3), "padding": (2, 0, 0, 2)},
+    "wide padding": {"o": 16, "c": 16, "kernel": (3, 3), "padding": (2, 2, 2, 2)},
+    "two rows": {"o": 16, "c": 16, "kernel": (2, 3), "padding": (0, 1, 1, 1)},
+    "five rows": {"o": 16, "c": 16, "kernel": (5, 3), "padding": (2, 2, 1, 1)},
+    "two groups": {"o": 32, "c": 32, "kernel": (3, 3), "padding": (1, 1, 1, 1), "groups": 2},
+}
+
+
+@pytest.mark.parametrize("width", WIDE)
+@pytest.mark.parametrize("name", WIDE_CONVOLUTIONS)
+def test_many_channels(name, width):
+    """Rows of three taps and 16 or more channels, which Winograd's products make."""
+    case = dict(WIDE_CONVOLUTIONS[name])
+    o, c, (rows, columns) = case.pop("o"), case.pop("c"), case.pop("kernel")
+    top, bottom, left, right = padding = case.pop("padding")
+    height = 11
+    if width + left + right < columns or (case.get("padding_mode") and width < 2):
+        return  # no output pixel, or nothing to reflect
+    rng = np.random.default_rng(width)
+    weights = tensors(rng, weight=(o, c // case.get("groups", 1), rows, columns), bias=(o,))
+    nodes = [
+        layer("linear", [0], {}, tensors(rng, weight=(c, 3))),
+        layer("conv2d", [1], {"padding": list(padding), **case}, weights),
+        layer("gelu", [2]),
+    ]
+    if (top + bottom, left + right) == (rows - 1, columns - 1):
+        compare(graph(*nodes, layer("linear", [3], {}, tensors(rng, weight=(3, o)))), (height, width))
+    else:  # another size than the image's: its mean, added to the image
+        nodes.append(layer("average_pool", [3]))
+        nodes.append(layer("linear", [4], {}, tensors(rng, weight=(3, o))))
+        compare(graph(*nodes, layer("add", [0, 5])), (height, width))
+
+
+def test_strips_do_not_change_a_bit():
+    """Fours of pixels are the frame's, not the strip's, so that narrower strips round alike."""
+    from fastdeblur.nets._native import NativeNet
+
+    rng = np.random.default_rng(4)
+    network = graph(conv(rng, 0, 32, 3, 3), conv(rng, 1, 48, 32, 3), conv(rng, 2, 3, 48, 3))
+    image = rng.random((3, 90, 1003), dtype=np.float32)
+    whole, net = run_native(network, image), NativeNet(network)
+    free = least = net.memory(90, 1003, 1, 0)
+    with suppress(OutOfMemory):
+        while True:
+            least = net.memory(90, 1003, 1, int(least * 0.8))
+    assert least < 0.8 * free
+    np.testing.assert_array_equal(run_native(network, image, limit=least), whole)
+
+
+def test_memory_of_one_run_in_the_next():
+    """Frames of other sizes in between, and runs at once on one network."""
+    from fastdeblur.nets._native import NativeNet
+
+    network = CHAINS["a U of three scales"]
+    net = NativeNet(network)
+    rng = np.random.default_rng(6)
+    images = [rng.random((3, h, w), dtype=np.float32) for h, w in [(40, 52), (8, 12), (64, 100), (40, 52)]]
+    wanted = [run_native(network, image) for image in images]
+
+    def run(k):
+        out = np.full(images[k].shape, np.nan, np.float32)
+        net.run(images[k], out, None, 0.0, 1, 0)
+        np.testing.assert_array_equal(out, wanted[k])
+
+    for k in (0, 1, 2, 3, 0):
+        run(k)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(run, [0, 1, 2, 3] * 8))
 
 
 def test_wiener_as_the_result():

@@ -184,7 +184,9 @@ def test_sdist_has_what_a_build_needs_and_no_more(sdist):
         "pyproject.toml",
         "tests/test_packaging.py",
     }
-    junk = re.compile(r"(^|/)(\.(?!clang-format)\w|__pycache__|build|dist|wheelhouse)|\.(so|pyd|pyc|o|whl)$")
+    junk = re.compile(
+        r"(^|/)(\.(?!clang-format)\w|(__pycache__|build|dist|wheelhouse)(/|$))|\.(so|pyd|pyc|o|whl)$"
+    )
     assert [name for name in names if junk.search(name)] == []
 
 
