@@ -251,7 +251,7 @@ def test_without_python_there_is_none(configure):
         ({"FASTDEBLUR_CUDA": "maybe"}, 'FASTDEBLUR_CUDA: expected AUTO, ON or OFF, got "maybe"'),
         (
             {"FASTDEBLUR_CUDA_ARCHITECTURES": "sm_90"},
-            'FASTDEBLUR_CUDA_ARCHITECTURES: expected numbers such as 90, got "sm_90"',
+            'FASTDEBLUR_CUDA_ARCHITECTURES: expected numbers from 80 on such as 90, got "sm_90"',
         ),
     ],
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import weakref
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import standin_cuda
 import standin_cupy
 from conftest import why_not
 from fastdeblur import DeviceError, InvalidArgument, OutOfMemory, Unsupported, _libraries, nets
+from fastdeblur.nets.engines import CUDA, ENGINES
 from fastdeblur.nets.graph import Graph, Input, Output, make_node
 from standin_cuda import FakeTensor
 
@@ -50,6 +53,19 @@ def cupy():
 
 def runs(core):
     return [c[1:] for c in core.calls if c[0] == "run net"]
+
+
+@needs_native
+def test_a_network_that_is_dropped_leaves_nothing(core):
+    """Neither on the device nor in host memory: what is kept for a network goes with it."""
+    model = network()
+    model(RGB, channel_axis=-1)
+    model(RGB, channel_axis=-1, device="cuda")
+    kept = [weakref.ref(CUDA.net(model._graph, 0, "float16")), weakref.ref(ENGINES[0]._net(model._graph))]
+    assert all(ref() is not None for ref in kept)
+    del model
+    gc.collect()
+    assert all(ref() is None for ref in kept)
 
 
 @needs_native

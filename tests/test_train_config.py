@@ -65,6 +65,8 @@ WRONG = [
     ("data.degradation.saturated", 1.5, "data.degradation.saturated: expected a number >= 0 and <= 1"),
     ("data.degradation.jpeg", -0.5, "data.degradation.jpeg: expected a number >= 0 and <= 1"),
     ("data.degradation.jpeg_quality", [50, 101], "data.degradation.jpeg_quality: expected at most 100"),
+    ("data.degradation.linear", 2, "data.degradation.linear: expected a number >= 0 and <= 1, got 2"),
+    ("data.degradation.varying", -1, "data.degradation.varying: expected a number >= 0 and <= 1, got -1"),
     ("data.degradation.reduced", "half", "data.degradation.reduced: expected a number"),
     ("optimiser", None, "optimiser.steps: expected a value, got none"),
     ("optimiser.steps", 0, "optimiser.steps: expected an integer >= 1, got 0"),
@@ -86,6 +88,13 @@ WRONG = [
 def test_a_wrong_value_names_key_and_rule(key, value, message):
     with pytest.raises(InvalidArgument, match=message):
         parse_config(config(**{key: value}))
+
+
+def test_blur_that_varies_has_no_psf():
+    message = r"data.degradation.varying: expected 0 for a network that takes a PSF, got 0.5"
+    with pytest.raises(InvalidArgument, match=message):
+        parse_config(config(data__degradation__varying=0.5, model={"kind": "dwdn"}))
+    assert parse_config(config(data__degradation__varying=0.5)).data.degradation.varying == 0.5
 
 
 def test_a_right_configuration_says_what_it_says():

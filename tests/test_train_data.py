@@ -15,7 +15,7 @@ from fastdeblur.train.config import Data, Degradation, PSFs, parse_config  # noq
 from fastdeblur.train.data.folders import Images, attitude, image_files, read_image  # noqa: E402
 from fastdeblur.train.data.paired import LAYOUTS, Pair, Paired, read_pair  # noqa: E402
 from fastdeblur.train.data.psfs import draw_psfs  # noqa: E402
-from fastdeblur.train.data.synthetic import Synthetic, as_jpeg, convolve_valid  # noqa: E402
+from fastdeblur.train.data.synthetic import Synthetic, as_jpeg, border, convolve_valid  # noqa: E402
 from fastdeblur.train.sources import batches, training_source, validation_batches  # noqa: E402
 
 from training import config, photo, write_photos  # noqa: E402
@@ -89,6 +89,67 @@ def test_gamma_blurs_light(folder):
         wanted = _light.encode_srgb(convolve2d(sharp, kernel.numpy(), "valid"))
         radius = len(kernel) // 2
         np.testing.assert_allclose(blurred.numpy()[radius:-radius, radius:-radius], wanted, atol=1e-5)
+
+
+def test_a_share_of_pairs_is_blurred_in_light(folder):
+    how = {"noise": (0.0, 0.0), "gamma": "srgb"}
+    light, plain, mixed = (source(folder, 1, linear=share, **how) for share in (1.0, 0.0, 0.5))
+    kinds = set()
+    for step in range(4):
+        batch = mixed[step]
+        for blurred, sharp, kernel in zip(batch.blurred[:, 0], batch.sharp[:, 0], batch.psf, strict=True):
+            radius = len(kernel) // 2
+            inner = slice(radius, -radius)
+            values, kernel = sharp.numpy(), kernel.numpy()
+            as_they_are = convolve2d(values, kernel, "valid")
+            as_light = _light.encode_srgb(convolve2d(_light.decode_srgb(values), kernel, "valid"))
+            far = [abs(blurred.numpy()[inner, inner] - wanted).max() for wanted in (as_they_are, as_light)]
+            assert min(far) < 1e-5
+            kinds.add(int(np.argmin(far)))
+    assert kinds == {0, 1}
+    assert equal(plain[2], source(folder, 1, noise=(0.0, 0.0))[2])
+    assert not equal(plain[2], light[2])
+
+
+def test_blur_that_varies(folder):
+    """Each pixel lies between what the pair's own kernel and the other one make of it, and both ends occur."""
+    same, varied = (source(folder, 1, noise=(0.0, 0.0), varying=share) for share in (0.0, 1.0))
+    changed = 0
+    for step in range(4):
+        batch = varied[step]
+        n = len(batch.psf)
+        for k in range(n):
+            size = len(batch.psf[k])
+            none = np.zeros((size, size))
+            none[size // 2, size // 2] = 1
+            sharp, blurred = batch.sharp[k, 0].numpy(), batch.blurred[k, 0].numpy()
+            inner = slice(size // 2, -(size // 2))
+            own, other, kept = (
+                convolve2d(sharp, kernel, "valid")
+                for kernel in (batch.psf[k].numpy(), batch.psf[(k + 1) % n].numpy(), none)
+            )
+            found = blurred[inner, inner]
+
+            def between(end, own=own, found=found):
+                low, high = np.minimum(own, end), np.maximum(own, end)
+                return ((found >= low - 2e-6) & (found <= high + 2e-6)).all()
+
+            assert between(other) or between(kept)
+            changed += abs(found - own).max() > 1e-3
+    assert changed > 6
+    assert torch.equal(same[0].psf, varied[0].psf)
+    assert torch.equal(same[0].sharp, varied[0].sharp)
+
+
+def test_border_has_two_sides():
+    rng = np.random.default_rng(0)
+    made = [border(rng, 32) for _ in range(50)]
+    assert all(share.shape == (32, 32) and share.dtype == np.float32 for share in made)
+    assert min(share.min() for share in made) < 1e-3
+    assert max(share.max() for share in made) > 1 - 1e-3
+    steepest = [max(abs(np.diff(share, axis=axis)).max() for axis in (0, 1)) for share in made]
+    assert min(steepest) < 0.05
+    assert max(steepest) > 0.3
 
 
 def test_saturation_is_clipped_and_loses_light(folder):

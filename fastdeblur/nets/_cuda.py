@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ class CudaNet:
     """A graph on one device in one precision; its weights are copied there by the first run."""
 
     def __init__(self, graph: Graph, device: int, precision: str):
-        self._graph, self._device, self._precision = graph, device, precision
+        self._graph = copy(graph)  # a network is kept for as long as its graph lives, so it must not hold it
+        self._device, self._precision = device, precision
         self._plans: dict[tuple[Any, ...], Any] = {}
         try:
             with self._device_errors():

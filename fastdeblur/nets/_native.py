@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ class NativeNet:
     """A graph in the core's own layout; its weights are copied."""
 
     def __init__(self, graph: Graph):
-        self._graph = graph
+        self._graph = copy(graph)  # a network is kept for as long as its graph lives, so it must not hold it
         self._plans: dict[tuple[Any, ...], NativePlan] = {}
         try:
             self._net = _isa.load_core().Net(

@@ -42,6 +42,9 @@ class Degradation:
     noise : [least, most] standard deviation of Gaussian noise for values in 0..1, drawn evenly in the logarithm; a least of 0 draws
         evenly.
     gamma : "srgb" or an exponent: the blur acts on linear light. 1 blurs the values as they are.
+    linear : share of pairs for which ``gamma`` holds; the others are blurred as they are.
+    varying : share of pairs whose blur differs over the frame: it goes over into another's or, in one of three, into none,
+        gradually as when a camera rolls, or at an edge as of something that moves. Not for networks that take a PSF.
     saturated : share of pairs in which highlights are lifted above white before the blur and clipped after it.
     jpeg : share of pairs stored as JPEG, at a quality in ``jpeg_quality``.
     reduced : share of crops taken at twice the size and averaged 2x2, which leaves less of the camera's own blur and compression.
@@ -49,6 +52,8 @@ class Degradation:
 
     noise: tuple[float, float] = key(span(number(0, 1)), (0.0, 0.02))
     gamma: float | str = key(either(number(0, above=True), "srgb"), 1.0)
+    linear: float = key(_share, 1.0)
+    varying: float = key(_share, 0.0)
     saturated: float = key(_share, 0.0)
     jpeg: float = key(_share, 0.0)
     jpeg_quality: tuple[int, int] = key(span(count(1)), (70, 95))
@@ -181,11 +186,15 @@ def load_config(path: Path) -> Config:
 
 def parse_config(values: Mapping[str, Any]) -> Config:
     """Check a configuration given as nested dicts."""
-    from fastdeblur.train.models import check_model
+    from fastdeblur.train.models import check_model, takes_psf
 
     config = _section(Config, "", values)
     check_model(config.model)
     _check_together(config)
+    if config.data.degradation.varying and takes_psf(config.model):
+        raise wrong(
+            "data.degradation.varying", "0 for a network that takes a PSF", config.data.degradation.varying
+        )
     return config
 
 

@@ -99,10 +99,17 @@ def _pairs(config: Config) -> str:
         for kind, share in zip(kinds, psf.shares, strict=True)
         if share
     )
-    light = "on the values as they are" if how.gamma == 1 else f"in linear light (gamma {how.gamma})"
+    as_they_are = "on the values as they are"
+    if how.gamma == 1 or how.linear == 0:
+        light = as_they_are
+    else:
+        light = f"in linear light (gamma {how.gamma})"
+        if how.linear < 1:
+            light = f"{light} in {how.linear:.0%} and {as_they_are} in the others"
     return (
         f"Blurred on the fly {light}: kernels of {psf.sizes[0]} to {psf.sizes[1]} pixels, {shares}; Gaussian noise of "
-        f"{how.noise[0]:.1%} to {how.noise[1]:.1%} of white; saturated highlights in {how.saturated:.0%}, JPEG in {how.jpeg:.0%}."
+        f"{how.noise[0]:.1%} to {how.noise[1]:.1%} of white; saturated highlights in {how.saturated:.0%}, JPEG in {how.jpeg:.0%}"
+        + (f", blur that varies over the frame in {how.varying:.0%}." if how.varying else ".")
     )
 
 

@@ -284,6 +284,26 @@ void images_that_cannot_be_used() {
   }
 }
 
+// An overflow within the network that an activation would turn into a number as good as any.
+void hidden_overflows() {
+  for (const Format format : {Format::half, Format::bfloat})
+    for (const std::string op : {"relu", "sigmoid", "tanh"}) {
+      Builder b(1);
+      const float huge = format == Format::half ? 300.0f : 3e38f;
+      b.linear(b.simple(op, b.linear(b.linear(0, 8), 8)), 1);
+      for (float& w : b.spec().nodes[0].tensors["weight"].values) w = huge;
+      for (float& w : b.spec().nodes[1].tensors["weight"].values) w = -1e-3f;
+      const auto spec = b.spec();
+      Machine machine(spec, format);
+      Frame frame(1, 6, 7);
+      std::vector<float> out(frame.image.size(), -7.0f);
+      for (float& x : frame.image) x = 0.2f;  // 0.05 for the network
+      expect(machine.run(frame, out) == Outcome::good, op + " of large values");
+      frame.image[20] = 250.0f;
+      expect(machine.run(frame, out) == Outcome::overflow, op + " hides no overflow");
+    }
+}
+
 }  // namespace
 }  // namespace fastdeblur::tests
 
@@ -294,5 +314,6 @@ int main() {
   chains();
   failing();
   images_that_cannot_be_used();
+  hidden_overflows();
   return failures ? 1 : 0;
 }

@@ -175,6 +175,9 @@ struct ConvolutionKernel {
 
   template <class T>
   FD_HD void multiply_chunk(int chunk, const Place& place, const Thread& t, Registers& r) const {
+#if defined(__CUDA_ARCH__)
+    __syncwarp();  // its threads copied different numbers of pieces; what follows wants them together
+#endif
     const int lane = t.index % kWarp, warp = t.index / kWarp;
     const T* patch = t.shared<T>() + chunk % 2 * c.buffer;
     const int across = c.narrow ? c.pixel : c.sx * c.pixel, down = c.sy * c.patch_w * c.pixel;

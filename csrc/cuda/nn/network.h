@@ -56,6 +56,7 @@ class DeviceNet final : public Net {
 
   ~DeviceNet() override {
     // The stream of the last call, which was waited for, may be gone.
+    arena_.set_stream(nullptr);
     try {
       entered_ = runtime_->enter();
       arena_.set_stream(own_.get());

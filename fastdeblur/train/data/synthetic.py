@@ -18,7 +18,10 @@ from fastdeblur.train.data.psfs import draw_psfs
 
 
 class Synthetic:
-    """Batch k of a seed: crops of photos, each blurred with a PSF of its own, and by light from beyond the crop, as a camera's."""
+    """Batch k of a seed: crops of photos, each blurred with a PSF of its own, and by light from beyond the crop, as a camera's.
+
+    Where the blur varies over a crop, its PSF is that of the part where `border` is 0.
+    """
 
     def __init__(
         self,
@@ -43,7 +46,9 @@ class Synthetic:
         kernels = draw_psfs(self.psfs, rng, self.batch)
         size = self.crop + kernels.shape[-1] - 1
         whole = np.stack([self._crop(rng, size) for _ in range(self.batch)])
-        light = decode(whole, how.gamma)
+        linear = _chosen(rng, how.linear, self.batch)
+        light = whole.copy()
+        light[linear] = decode(whole[linear], how.gamma)
         lift = np.where(rng.random(self.batch) < how.saturated, rng.uniform(1.0, 4.0, self.batch), 1.0)
         light = np.where(
             light > 0.8, 0.8 + (light - 0.8) * lift.astype(np.float32)[:, None, None, None], light
@@ -52,16 +57,20 @@ class Synthetic:
         inner = (..., slice(radius, radius + self.crop), slice(radius, radius + self.crop))
         psf = torch.from_numpy(kernels)
         blurred = convolve_valid(torch.from_numpy(light), psf).numpy()
-        blurred, sharp = (
-            encode(np.clip(array, 0.0, 1.0), how.gamma) if clip else array
-            for array, clip in ((blurred, True), (np.clip(light[inner], 0.0, 1.0), False))
-        )
-        sharp = encode(sharp, how.gamma)
+        for k in np.flatnonzero(_chosen(rng, how.varying, self.batch)).tolist():
+            elsewhere = convolve_valid(
+                torch.from_numpy(light[k : k + 1]), torch.from_numpy(_another(rng, kernels, k))
+            )
+            share = border(rng, self.crop)
+            blurred[k] += share * (elsewhere.numpy()[0] - blurred[k])
+        blurred, sharp = np.clip(blurred, 0.0, 1.0), np.clip(light[inner], 0.0, 1.0)
+        for array in (blurred, sharp):
+            array[linear] = encode(array[linear], how.gamma)
         noise = _between(rng, how.noise, self.batch)
         blurred = blurred + noise[:, None, None, None] * rng.standard_normal(blurred.shape, dtype=np.float32)
         stored = rng.random(self.batch) < how.jpeg
         quality = rng.integers(how.jpeg_quality[0], how.jpeg_quality[1] + 1, self.batch)
-        for k in np.flatnonzero(stored):
+        for k in np.flatnonzero(stored).tolist():
             blurred[k] = as_jpeg(blurred[k], int(quality[k]))
         return Batch(
             torch.from_numpy(blurred.astype(np.float32)),
@@ -89,6 +98,15 @@ def convolve_valid(images: Tensor, psf: Tensor) -> Tensor:
     return whole[..., rows - 1 :, columns - 1 :]
 
 
+def border(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
+    """(size, size), 0 on one side of a line through the frame, 1 on the other; between them an edge or a slope."""
+    y, x = np.indices((size, size)) - rng.uniform(0.2, 0.8, 2)[:, None, None] * size
+    angle, width = rng.uniform(0, 2 * np.pi), np.exp(rng.uniform(0, np.log(size / 2)))
+    across = (np.cos(angle) * x + np.sin(angle) * y) / width
+    share: NDArray[np.float32] = (0.5 + 0.5 * np.tanh(across)).astype(np.float32)
+    return share
+
+
 def as_jpeg(image: NDArray[np.float32], quality: int) -> NDArray[np.float32]:
     """(C, H, W) in 0..1 through a JPEG file."""
     from PIL import Image
@@ -99,6 +117,21 @@ def as_jpeg(image: NDArray[np.float32], quality: int) -> NDArray[np.float32]:
     with Image.open(store) as stored:
         read: NDArray[np.uint8] = np.asarray(stored)
     return read.reshape(pixels.shape).transpose(2, 0, 1).astype(np.float32) / np.float32(255)
+
+
+def _chosen(rng: np.random.Generator, share: float, n: int) -> NDArray[np.bool_]:
+    """n times yes with that probability; draws nothing where it is 0 or 1."""
+    return np.full(n, share == 1) if share in (0, 1) else rng.random(n) < share
+
+
+def _another(rng: np.random.Generator, kernels: NDArray[np.float32], k: int) -> NDArray[np.float32]:
+    """(1, h, w): that of the pair after k, or none at all."""
+    kernel = np.zeros_like(kernels[:1])
+    if rng.random() < 1 / 3:
+        kernel[0, kernels.shape[1] // 2, kernels.shape[2] // 2] = 1
+    else:
+        kernel[0] = kernels[(k + 1) % len(kernels)]
+    return kernel
 
 
 def _between(rng: np.random.Generator, span: tuple[float, float], n: int) -> NDArray[np.float32]:
