@@ -22,7 +22,8 @@ FD_HD float float_of_bits(std::int32_t bits) {
 // e^x within 2 units in the last place; 0 and infinity where it leaves the numbers' range.
 FD_HD float exp_of(float x) {
   const float low = -87.33654f, high = 88.72283f;
-  const float inside = x < low ? low : x > high ? high : x;
+  const float inside =
+      x > low ? (x < high ? x : high) : low;  // NaN, which no integer stands for, becomes low
   // x = n ln 2 + r, |r| <= ln 2 / 2; adding 1.5 * 2^23 rounds to whole numbers.
   const float shift = 12582912.0f;
   const float n = (inside * 1.44269504f + shift) - shift;
