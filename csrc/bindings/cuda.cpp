@@ -116,6 +116,13 @@ class BoundCudaDeconvolver {
     const py::gil_scoped_release release;
     implementation_ = cuda::make_deconvolver<T>(device, std::move(problem));
   }
+  BoundCudaDeconvolver(const BoundCudaDeconvolver&) = delete;
+  BoundCudaDeconvolver& operator=(const BoundCudaDeconvolver&) = delete;
+  ~BoundCudaDeconvolver() {  // which may wait for the device
+    if (!Py_IsInitialized()) return;
+    const py::gil_scoped_release release;
+    implementation_.reset();
+  }
 
   // Returns None, or (plane, what) for an image that cannot be used.
   py::object wiener(const std::vector<py::tuple>& planes, double balance, const std::string& reg,
@@ -251,7 +258,7 @@ PYBIND11_MODULE(_cuda, m) {
         "What CUDA devices there are, and what is free on them, which wakes each of them.");
   m.def("set_allocator", &set_allocator, py::arg("allocate"), py::arg("release"),
         "Take device memory from another pool; None, None: from our own.");
-  m.def("release_pool", &cuda::release_pool, py::arg("device"),
+  m.def("release_pool", &cuda::release_pool, py::arg("device"), py::call_guard<py::gil_scoped_release>(),
         "Give back the memory that our own pool holds and nobody uses.");
   bind_precision<float>(m, "F32");
   bind_precision<double>(m, "F64");

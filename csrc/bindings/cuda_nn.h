@@ -27,6 +27,13 @@ class BoundCudaNet {
     const pybind11::gil_scoped_release release;
     net_ = cuda::nn::make_net(device, spec, format);
   }
+  BoundCudaNet(const BoundCudaNet&) = delete;
+  BoundCudaNet& operator=(const BoundCudaNet&) = delete;
+  ~BoundCudaNet() {  // which may wait for the device
+    if (!Py_IsInitialized()) return;
+    const pybind11::gil_scoped_release release;
+    net_.reset();
+  }
 
   // wiener(node, address of the values, address of the result, channels, h, w, stream): float32, contiguous,
   // on the device. Returns "", "image" (a number is none, or beyond the limit) or "overflow".

@@ -95,6 +95,15 @@ void give_back(int device) {
   check(cudaMemPoolTrimTo(pool, 0), "memory");
 }
 
+// The same where memory is short, and what cannot be had is said next: a wait that another thread's recording
+// forbids is none of the caller's concern.
+void spare(int device) {
+  try {
+    give_back(device);
+  } catch (const DeviceFailure&) {
+  }
+}
+
 // --- transforms ---
 
 constexpr int kR2C = 0x2a, kC2R = 0x2c, kC2C = 0x29, kD2Z = 0x6a, kZ2D = 0x6c, kZ2Z = 0x69;
@@ -230,7 +239,7 @@ std::shared_ptr<FftPlan> cufft_plan(int device, const FftShape& shape) {
     plan = std::make_shared<CufftPlan>(device, *library, shape);
   } catch (
       const OutOfDeviceMemory&) {  // cuFFT asks the driver, which does not know what our pool could spare
-    give_back(device);
+    spare(device);
     plan = std::make_shared<CufftPlan>(device, *library, shape);
   }
   kept.push_front({device, shape, plan});
@@ -278,6 +287,10 @@ class DeviceRuntime final : public Runtime {
     }
     if (other) {
       void* memory = other->allocate(bytes, device_, stream);
+      if (!memory) {
+        spare(device_);  // our own pool may hold what this one lacks
+        memory = other->allocate(bytes, device_, stream);
+      }
       if (!memory) out_of_memory(bytes);
       try {
         borrowed_.emplace(memory, Borrowed{other, stream});
@@ -292,7 +305,7 @@ class DeviceRuntime final : public Runtime {
     cudaError_t error = cudaMallocFromPoolAsync(&memory, bytes, pool, as_stream(stream));
     if (error == cudaErrorMemoryAllocation) {
       cudaGetLastError();
-      give_back(device_);  // that may be enough
+      spare(device_);  // that may be enough
       error = cudaMallocFromPoolAsync(&memory, bytes, pool, as_stream(stream));
     }
     if (error == cudaErrorMemoryAllocation) out_of_memory(bytes);
@@ -379,6 +392,7 @@ class DeviceRuntime final : public Runtime {
     const cudaError_t error = cudaStreamGetDevice(as_stream(stream), &device);
     if (error != cudaSuccess) {
       cudaGetLastError();
+      if (error == cudaErrorCallRequiresNewerDriver) return;  // older ones do not say
       throw std::invalid_argument(std::string("stream: expected one that exists, got ") +
                                   cudaGetErrorString(error));
     }
