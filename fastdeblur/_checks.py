@@ -400,12 +400,15 @@ def _overlap(a: AnyArray, b: AnyArray) -> bool:
         return True
 
 
-def require_memory(needed: int, what: str) -> None:
-    """Refuse a request that the machine cannot hold: the system would grant it first and kill the process later."""
+def require_memory(needed: int, what: str, kept: int = 0) -> None:
+    """Refuse a request that the machine cannot hold: the system would grant it first and kill the process later.
+
+    kept : of the bytes needed, those that are held already.
+    """
     if needed < 1 << 28:
         return
     available = _available_memory()
-    if available is not None and needed > available:
+    if available is not None and needed - kept > available:
         raise OutOfMemory(
             f"{what}: needs {needed / 1e9:.1f} GB of memory, {available / 1e9:.1f} GB are available"
         )

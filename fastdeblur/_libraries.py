@@ -43,6 +43,9 @@ class Library:
     """
 
     name = "another library"
+    # Whether memory that it is given back is given out again in the order of the stream that it names, so that work on that
+    # stream may go on reading it.
+    keeps_order = False
 
     def look(self, value: Any, name: str) -> Seen:
         """Describe an array of this library. Raises InvalidArgument, which names the argument."""
@@ -80,6 +83,7 @@ class Library:
 
 class CupyLibrary(Library):
     name = "CuPy"
+    keeps_order = True
 
     def look(self, value: Any, name: str) -> Seen:
         return look_by_interface(value, name, int(value.device.id))
@@ -128,6 +132,7 @@ class CupyLibrary(Library):
 
 class TorchLibrary(Library):
     name = "torch"
+    keeps_order = True
 
     def look(self, value: Any, name: str) -> Seen:
         import torch

@@ -35,6 +35,10 @@ def _array(located, shape):
     return np.asarray(holder)
 
 
+class Refused(Exception):
+    """What a Wiener filter cannot take."""
+
+
 def net(core, native, devices):
     """Networks, in float32 whatever the precision."""
 
@@ -57,11 +61,15 @@ def net(core, native, devices):
             def planes(number, given, made):
                 x = given.reshape(-1, *given.shape[2:]).copy()
                 y = np.empty_like(x)
-                wiener(number, x.ctypes.data, y.ctypes.data, *x.shape, stream)
+                if not wiener(number, x.ctypes.data, y.ctypes.data, *x.shape, stream):
+                    raise Refused
                 made[...] = y.reshape(made.shape)
 
             result = np.empty(shape, np.float32)
-            self.net.run(values, result, planes, 1, 0)
+            try:
+                self.net.run(values, result, planes, 1, 0)
+            except Refused:
+                return "overflow"
             if not np.isfinite(result).all():
                 return "overflow"
             _array(out, shape)[...] = result * np.float32(white)
@@ -77,9 +85,8 @@ def net(core, native, devices):
 
 
 def check(core):
-    if core.fail is not None:
-        error, core.fail = core.fail, None
-        raise error
+    if core.fail:
+        raise core.fail.pop()
 
 
 def module(devices=2):
@@ -87,7 +94,7 @@ def module(devices=2):
     core = ModuleType("fastdeblur._cuda")
     native = _isa.load_core()
     core.calls = []
-    core.fail = None  # an exception to raise in the next call
+    core.fail = []  # exceptions to raise in the next calls
     core.OutOfDeviceMemory = OutOfDeviceMemory
     core.why_not = lambda: "" if devices else "there is no CUDA device"
     core.device_count = lambda: devices
@@ -99,6 +106,7 @@ def module(devices=2):
         for i in range(devices)
     ]  # fmt: skip
     core.set_allocator = lambda allocate, release: core.calls.append(("allocator", allocate, release))
+    core.synchronize = lambda device, stream: core.calls.append(("synchronize", device, stream))
     core.release_pool = lambda device: core.calls.append(("release_pool", device))
 
     core.Net = net(core, native, devices)

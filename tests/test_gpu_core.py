@@ -72,6 +72,19 @@ def test_a_library_of_nobody_s(core):
     np.testing.assert_array_equal(out, fastdeblur.wiener(IMAGE, PSF, 0.1, backend="native"))
 
 
+def test_a_call_waits_where_memory_may_be_given_to_others(core, cupy):
+    """A library of nobody's may hand it out as soon as the array is gone; CuPy does so in the stream's order."""
+    bytes_ = (IMAGE * 200).astype(np.uint8)
+    fastdeblur.wiener(FakeTensor(bytes_, stream=9), PSF, 0.1, out=FakeTensor(np.empty_like(IMAGE)))
+    assert core.calls[-2:] == [("run", {True}, 9), ("synchronize", 0, 9)]
+    fastdeblur.wiener(cupy.asarray(bytes_), PSF, 0.1)
+    fastdeblur.wiener(bytes_, PSF, 0.1, device="cuda")
+    assert len([c for c in core.calls if c[0] == "synchronize"]) == 1
+    weights = FakeTensor(np.ones_like(IMAGE))
+    fastdeblur.richardson_lucy(cupy.asarray(bytes_), PSF, 2, weights=weights)
+    assert core.calls[-1] == ("synchronize", 0, 1)
+
+
 def test_strides(core):
     backing = np.zeros((40, 60), np.float32)
     for image in (IMAGE[::-1, ::-1].copy()[::-1, ::-1], np.asfortranarray(IMAGE)):
@@ -134,14 +147,14 @@ def interrupt(state):
 
 
 def test_out_of_memory_says_what_to_do(core):
-    core.fail = standin_cuda.OutOfDeviceMemory(5_000_000_000, 1_230_000_000)
+    core.fail = [standin_cuda.OutOfDeviceMemory(5_000_000_000, 1_230_000_000)]
     with pytest.raises(
         OutOfMemory, match=r"5.00 GB could not be had: 1.23 GB are free. Restore the image in tiles"
     ):
         fastdeblur.wiener(IMAGE, PSF, 0.1, device="cuda")
     plan = fastdeblur.Deconvolver(IMAGE.shape, PSF, device="cuda")
     plan.wiener(IMAGE, 0.1)
-    core.fail = standin_cuda.OutOfDeviceMemory(5_000_000_000, 1_230_000_000)
+    core.fail = [standin_cuda.OutOfDeviceMemory(5_000_000_000, 1_230_000_000)]
     with pytest.raises(OutOfMemory):
         plan.richardson_lucy(IMAGE)
     expected = fastdeblur.wiener(IMAGE, PSF, 0.1, backend="native")
@@ -149,7 +162,7 @@ def test_out_of_memory_says_what_to_do(core):
 
 
 def test_a_failing_device(core):
-    core.fail = RuntimeError("an illegal memory access was encountered")
+    core.fail = [RuntimeError("an illegal memory access was encountered")]
     with pytest.raises(DeviceError, match="device: cuda:1 failed: an illegal memory access"):
         fastdeblur.wiener(IMAGE, PSF, 0.1, device="cuda:1")
     fastdeblur.wiener(IMAGE, PSF, 0.1, device="cuda:1")

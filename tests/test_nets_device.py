@@ -202,12 +202,15 @@ def test_features_that_a_wiener_filter_refuses(core):
 def test_failures(core):
     model = network()
     lacking = "which 5.00 GB could not be had: 1.23 GB are free. Restore the image in parts"
-    for what in ("is set up on cuda:0, for", "takes about .* GB on cuda:0 for a frame of 14 x 22 pixels, of"):
-        core.fail = standin_cuda.OutOfDeviceMemory(5_000_000_000, 1_230_000_000)
+    for what, times in (
+        ("is set up on cuda:0, for", 1),
+        ("takes about .* GB on cuda:0 for a frame of 14 x 22 pixels, of", 2),
+    ):
+        core.fail = [standin_cuda.OutOfDeviceMemory(5_000_000_000, 1_230_000_000)] * times
         with pytest.raises(OutOfMemory, match=f"the network 'net' {what} {lacking}"):
             model(RGB, channel_axis=-1, device="cuda")
         model(RGB, channel_axis=-1, device="cuda")
-    core.fail = RuntimeError("an illegal address")
+    core.fail = [RuntimeError("an illegal address")]
     with pytest.raises(DeviceError, match=r"device: cuda:0 failed: an illegal address"):
         model(RGB, channel_axis=-1, device="cuda")
     with pytest.raises(
@@ -217,6 +220,25 @@ def test_failures(core):
     np.testing.assert_allclose(
         model(RGB, channel_axis=-1, device="cuda"), model(RGB, channel_axis=-1), rtol=1e-6, atol=1e-6
     )
+
+
+@needs_native
+def test_what_was_kept_for_larger_frames_is_given_back_where_memory_is_short(core):
+    model = network(1, psf=True)
+    wanted = model(GREY, PSF, device="cuda")
+    plans = [c for c in core.calls if c[0] == "plan"]
+    core.fail = [standin_cuda.OutOfDeviceMemory(5_000_000_000, 1_230_000_000)]
+    np.testing.assert_array_equal(model(GREY, PSF, device="cuda"), wanted)
+    assert ("release",) in core.calls
+    assert len([c for c in core.calls if c[0] == "plan"]) == 2 * len(plans)
+
+
+@needs_native
+def test_memory_counts_the_plans_of_wiener_filters(core):
+    plain, filtered = (network(1, psf=psf).summary((200, 300), device="cuda").memory for psf in (False, True))
+    assert filtered - plain > 2 * 4 * 200 * 300
+    with pytest.raises(OutOfMemory, match="max_memory: the network 'net' takes"):
+        network(1, psf=True)(GREY, PSF, device="cuda", max_memory=1000)
 
 
 REFUSED = [
@@ -293,6 +315,19 @@ def test_the_command(core, tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     assert ("net", 1, "float16") in core.calls
     assert os.path.exists("out.png")
+    result = CliRunner().invoke(app, [*arguments, "cuda", "--precision", "float32", "--overwrite"])
+    assert result.exit_code == 0, result.output
+    assert ("net", 0, "float32") in core.calls
+    for more, says in (
+        (["--model", "net.safetensors"], "precision: expected 'float32'"),
+        ([], "--precision: needs --model"),
+    ):
+        result = CliRunner().invoke(
+            app, ["deblur", "in.png", "-o", "other.png", *more, "--precision", "float16"]
+        )
+        assert result.exit_code != 0
+        assert says in result.output
+        assert not os.path.exists("other.png")
     for device, says in (("tpu", "--device: expected 'cpu'"), ("cuda:9", "there is no cuda:9")):
         result = CliRunner().invoke(app, [*arguments[:3], "other.png", *arguments[4:], device])
         assert result.exit_code != 0

@@ -52,6 +52,35 @@ def tensors(rng, **shapes):
     return made
 
 
+def test_what_a_run_leaves_to_the_next_is_counted_once(monkeypatch):
+    from fastdeblur.nets import model as models
+
+    rng = np.random.default_rng(2)
+    nodes = (
+        make_node("conv2d", [0], {"padding": [1, 1, 1, 1]}, tensors(rng, weight=(16, 1, 3, 3))),
+        make_node("instance_norm", [1]),
+        make_node("conv2d", [2], {"padding": [1, 1, 1, 1]}, tensors(rng, weight=(1, 16, 3, 3))),
+    )
+    model = models.Model(graph(*nodes, channels=1))
+    image = rng.random((200, 180), np.float32)
+    asked = []
+    monkeypatch.setattr(models, "require_memory", lambda needed, what, kept: asked.append((needed, kept)))
+    for _ in range(2):
+        model(image, backend="native", n_threads=1)
+    (needed, nothing), (again, kept) = asked
+    assert nothing == 0
+    assert again == needed
+    assert 4 * 16 * image.size <= kept <= needed
+    # Where memory is limited, nothing larger than the frame needs is taken over.
+    from fastdeblur.nets.engines import ENGINES
+
+    engine = next(e for e in ENGINES if e.name == "native")
+    limit = engine.memory(model.graph, 196, 180, 1, None)
+    model(image[:196], backend="native", n_threads=1, max_memory=limit)
+    assert engine.kept(model.graph) <= limit
+    assert engine.kept(model.graph) < kept
+
+
 def run_native(network, image, psf=None, noise=None, threads=1, limit=0):
     from fastdeblur.nets._native import NativeNet
 

@@ -44,6 +44,12 @@ WRONG = [
     ("data.crop", 7, "data.crop: expected an integer >= 8, got 7"),
     ("data.batch", 0, "data.batch: expected an integer >= 1, got 0"),
     ("data.workers", -1, "data.workers: expected an integer >= 0, got -1"),
+    ("start", "", "start: expected a text, got ''"),
+    ("data.psf", [], r"data.psf: expected a table, or a list of at least 1, got \[\]"),
+    ("data.psf", [{}, 3], r"data.psf\[1\]: expected a table, got 3"),
+    ("data.psf", [{"sizes": [9]}], r"data.psf\[0\].sizes: expected \[least, most\], got \[9\]"),
+    ("data.psf", [{}, {"shares": [0, 0, 0, 0]}], r"data.psf\[1\].shares: expected a sum > 0"),
+    ("data.psf.weight", 0, "data.psf.weight: expected a number > 0, got 0"),
     ("data.psf.sizes", [9], r"data.psf.sizes: expected \[least, most\], got \[9\]"),
     ("data.psf.sizes", [9, 7], r"data.psf.sizes: expected \[least, most\], got \[9, 7\]"),
     ("data.psf.sizes", [1, 7], r"data.psf.sizes\[0\]: expected an integer >= 3, got 1"),
@@ -99,8 +105,8 @@ def test_blur_that_varies_has_no_psf():
 
 def test_a_right_configuration_says_what_it_says():
     found = parse_config(config(data__psf__anxiety=[0.001, 0.01]))
-    assert found.data.psf.anxiety == (0.001, 0.01)
-    assert found.data.psf.sizes == (5, 9)
+    assert found.data.psf[0].anxiety == (0.001, 0.01)
+    assert found.data.psf[0].sizes == (5, 9)
     assert found.optimiser.rate == 1e-3
     assert found.loss.psnr == 1
 
@@ -138,6 +144,8 @@ def test_identity_is_what_decides_the_result():
         "data.crop": 40,
         "loss.l1": 1,
         "optimiser.rate": 0.1,
+        "start": "nafnet-s",
+        "data.psf": [{"sizes": [5, 9]}, {}],
     }.items():
         assert parse_config(config(**{key: value})).identity() != base
 

@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
 
 def source(folder, channels=3, psfs=None, seed=1, **how):
     images = Images(image_files(folder / "photos"), channels, 80)
-    return Synthetic(images, psfs or PSFs(sizes=(5, 9)), Degradation(**how), crop=24, batch=3, seed=seed)
+    return Synthetic(images, psfs or (PSFs(sizes=(5, 9)),), Degradation(**how), crop=24, batch=3, seed=seed)
 
 
 def equal(a, b):
@@ -203,12 +203,23 @@ def test_convolve_valid_is_direct_summation():
 def test_each_kind_of_kernel_fits_its_frame(kind, size):
     shares = tuple(float(k == kind) for k in range(4))
     for seed in range(20):
-        kernels = draw_psfs(PSFs(sizes=(size, size), shares=shares), np.random.default_rng(seed), 2)
+        kernels = draw_psfs([PSFs(sizes=(size, size), shares=shares)], np.random.default_rng(seed), 2)
         assert kernels.shape == (2, size, size)
         assert kernels.min() >= 0
         np.testing.assert_allclose(kernels.sum(axis=(1, 2)), 1, rtol=1e-5)
         place = np.arange(size) - size // 2
         np.testing.assert_allclose((kernels.sum(axis=2) * place).sum(axis=1), 0, atol=0.05)
+
+
+def test_of_several_kinds_of_blur_each_batch_has_one_by_their_weights():
+    some = (PSFs(weight=3, sizes=(5, 7)), PSFs(sizes=(11, 13), shares=(0.0, 1.0, 0.0, 0.0)))
+    sizes = [draw_psfs(some, np.random.default_rng(seed), 2).shape[-1] for seed in range(400)]
+    assert set(sizes) == {5, 7, 11, 13}
+    assert abs(sum(size < 9 for size in sizes) / 400 - 0.75) < 0.07
+    alone = draw_psfs(some[:1], np.random.default_rng(7), 2)  # one is not drawn
+    np.testing.assert_array_equal(
+        alone, draw_psfs([PSFs(weight=9, sizes=(5, 7))], np.random.default_rng(7), 2)
+    )
 
 
 def test_the_eight_attitudes_differ():
@@ -337,6 +348,7 @@ def test_validation_of_pairs(tmp_path):
             "data.folders: expected pairs in the layout 'gopro'",
         ),
         ({"data__crop": 200}, "expected images of at least 208 pixels"),
+        ({"data__psf": [{"sizes": [5, 121]}, {}]}, "expected images of at least 152 pixels"),
     ],
 )
 def test_data_that_does_not_fit_is_an_error(folder, changes, message):
@@ -346,4 +358,4 @@ def test_data_that_does_not_fit_is_an_error(folder, changes, message):
 
 
 def test_defaults_of_the_data_section():
-    assert Data(("x",)).psf == PSFs()
+    assert Data(("x",)).psf == (PSFs(),)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner  # noqa: E402
 
 from fastdeblur import InvalidArgument, nets, train  # noqa: E402
 from fastdeblur.cli.app import app  # noqa: E402
-from fastdeblur.train import checkpoint, models, parse_config  # noqa: E402
+from fastdeblur.train import checkpoint, export, models, parse_config  # noqa: E402
 from fastdeblur.train.run import HISTORY, STATE, Run  # noqa: E402
 
 from training import config, write_photos  # noqa: E402
@@ -216,6 +216,48 @@ def test_the_exported_file_computes_the_same(root, tmp_path, kind):
         "2 pairs",
     ):
         assert part in loaded.card
+
+
+@pytest.mark.parametrize("kind", list(MODELS))
+def test_a_run_begins_with_a_file_s_weights(root, tmp_path, kind):
+    changes = ADVERSARIAL if kind == "deblurgan" else {}
+    plan = config(name="first", model=MODELS[kind], **changes)
+    train.train(parse_config(plan), tmp_path / "first", data=root, device="cpu")
+    trained = Run(parse_config(plan), root, tmp_path / "first", "cpu").finished_network()
+    more = parse_config({**plan, "start": str(tmp_path / "first" / "first.safetensors"), "seed": 8})
+    run = Run(more, root, tmp_path / "more", "cpu")
+    x = torch.rand(1, run.network.channels, 32, 40)
+    given = (torch.rand(1, 5, 5), torch.tensor([0.01])) if run.network.takes_psf else ()
+    fresh = models.make(MODELS[kind]).eval()
+    with torch.no_grad():
+        found, wanted, other = (network.eval()(x, *given) for network in (run.network, trained, fresh))
+    assert torch.linalg.norm(found - wanted) < 2e-3 * torch.linalg.norm(wanted)
+    assert torch.linalg.norm(found - wanted) < 0.5 * torch.linalg.norm(found - other)
+    with pytest.raises(KilledError):
+        run.train(kill_at(5))
+    (tmp_path / "first" / "first.safetensors").unlink()  # a checkpoint needs it no more
+    run = Run(more, root, tmp_path / "more", "cpu")
+    assert run.step == 4
+    run.train()
+    assert "begun with the weights of `" in export.card_text(run, 1)
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        ("nowhere", "start: expected a network or a file .*, got 'nowhere' .*expected one of deblurgan, "),
+        ("photos/000.png", "start: expected a network or a file"),
+        (
+            "nafnet-s",
+            "start: expected a network of the model's shape, got 'nafnet-s' with intro.weight of 16 x 3 x 3 x 3",
+        ),
+        ("srcnn", "start: expected a network of the model's shape, got 'srcnn' with"),
+    ],
+)
+def test_weights_that_are_not_there_or_do_not_fit_are_an_error(root, tmp_path, start, message):
+    with pytest.raises(InvalidArgument, match=message):
+        Run(parse_config(config(start=start)), root, tmp_path, "cpu")
+    assert not (tmp_path / STATE).exists()
 
 
 def test_sample_sheets_show_every_pair(root, tmp_path):

@@ -61,8 +61,12 @@ std::string cufft_version() {
 
 py::list devices() {
   look_where_packages_are();
+  const std::vector<cuda::DeviceInfo> found = [] {
+    const py::gil_scoped_release release;  // waking a device takes long
+    return cuda::devices();
+  }();
   py::list result;
-  for (const cuda::DeviceInfo& d : cuda::devices()) {
+  for (const cuda::DeviceInfo& d : found) {
     py::dict info;
     info["index"] = d.index;
     info["name"] = d.name;
@@ -251,9 +255,15 @@ PYBIND11_MODULE(_cuda, m) {
   using namespace fastdeblur;
   m.doc() = "The CUDA core of fastdeblur.";
   m.attr("architectures") = FASTDEBLUR_CUDA_ARCHITECTURES;
+  look_where_packages_are();
   bind_out_of_memory(m);
   m.def("why_not", &why_not, "Empty if a device can compute, else one sentence.");
   m.def("device_count", &cuda::device_count, "How many CUDA devices there are.");
+  m.def(
+      "synchronize",
+      [](int device, std::uintptr_t stream) { cuda::synchronize(device, reinterpret_cast<void*>(stream)); },
+      py::arg("device"), py::arg("stream"), py::call_guard<py::gil_scoped_release>(),
+      "Wait for what a stream has been given.");
   m.def("devices", &devices,
         "What CUDA devices there are, and what is free on them, which wakes each of them.");
   m.def("set_allocator", &set_allocator, py::arg("allocate"), py::arg("release"),

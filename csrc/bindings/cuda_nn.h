@@ -36,7 +36,8 @@ class BoundCudaNet {
   }
 
   // wiener(node, address of the values, address of the result, channels, h, w, stream): float32, contiguous,
-  // on the device. Returns "", "image" (a number is none, or beyond the limit) or "overflow".
+  // on the device; whether it could. Returns "", "image" (a number is none, or beyond the limit) or
+  // "overflow".
   std::string run(const pybind11::tuple& image, const pybind11::tuple& out, int64_t h, int64_t w, float white,
                   float limit, const pybind11::object& wiener, std::uintptr_t stream) {
     const auto located = [](const pybind11::tuple& given) {
@@ -49,7 +50,7 @@ class BoundCudaNet {
                             int64_t columns, cuda::Stream on) {
       const pybind11::gil_scoped_acquire acquire;
       const auto number = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p); };
-      wiener(node, number(in), number(made), channels, rows, columns, number(on));
+      return wiener(node, number(in), number(made), channels, rows, columns, number(on)).cast<bool>();
     };
     const auto poll = [] {
       const pybind11::gil_scoped_acquire acquire;

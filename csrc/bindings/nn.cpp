@@ -67,6 +67,7 @@ class BoundNet {
     const py::gil_scoped_release release;
     return network_.memory(h, w, threads, max_memory);
   }
+  int64_t kept() const { return network_.kept(); }
 
  private:
   nn::Network network_;
@@ -83,7 +84,8 @@ void bind_nn(py::module_& m) {
       .def("run", &BoundNet::run, py::arg("image").noconvert(), py::arg("out").noconvert(), py::arg("wiener"),
            py::arg("threads"), py::arg("max_memory"))
       .def("memory", &BoundNet::memory, py::arg("height"), py::arg("width"), py::arg("threads"),
-           py::arg("max_memory"));
+           py::arg("max_memory"))
+      .def("kept", &BoundNet::kept, "Bytes that the last run has left to the next.");
 }
 
 }  // namespace fastdeblur

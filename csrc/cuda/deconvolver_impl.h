@@ -112,9 +112,13 @@ class DeviceDeconvolver final : public Deconvolver<T> {
               throw_if_bad(planes.size(), all);
               run.tell();
               mine_options.goes_on = [&](std::int64_t done, double change) {
-                return progress(index, done, change, [&](MutableImageView<T> view, bool on_device) {
-                  copy_estimate(run, view, on_device, all);
-                });
+                const bool goes_on =
+                    progress(index, done, change, [&](MutableImageView<T> view, bool on_device) {
+                      runtime_->stay();
+                      copy_estimate(run, view, on_device, all);
+                    });
+                runtime_->stay();
+                return goes_on;
               };
             } else if (!(repeats && is_small())) {
               mine_options.goes_on = [&](std::int64_t, double) {

@@ -35,6 +35,8 @@ struct Allocator {
 };
 // Null: our own pool. Memory goes back to where it came from.
 void set_allocator(std::shared_ptr<const Allocator> allocator);
+// Waits for what a stream of a device has been given.
+void synchronize(int device, Stream stream);
 // Gives back what our own pool holds and nobody uses.
 void release_pool(int device);
 

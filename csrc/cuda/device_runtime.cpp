@@ -81,6 +81,8 @@ cudaMemPool_t pool_of(int device) {
   return pool;
 }
 
+void forget_unused_plans(int device);
+
 // What our own pool holds and nobody uses.
 void give_back(int device) {
   cudaMemPool_t pool = nullptr;
@@ -95,9 +97,10 @@ void give_back(int device) {
   check(cudaMemPoolTrimTo(pool, 0), "memory");
 }
 
-// The same where memory is short, and what cannot be had is said next: a wait that another thread's recording
-// forbids is none of the caller's concern.
+// The same where memory is short, with the transforms that nobody uses, and what cannot be had is said next:
+// a wait that another thread's recording forbids is none of the caller's concern.
 void spare(int device) {
+  forget_unused_plans(device);
   try {
     give_back(device);
   } catch (const DeviceFailure&) {
@@ -223,7 +226,18 @@ std::list<CachedPlan>& plans() {
   return *kept;
 }
 
-std::shared_ptr<FftPlan> cufft_plan(int device, const FftShape& shape) {
+void forget_unused_plans(int device) {
+  std::list<CachedPlan> unused;  // which go without the lock: they wait for the device
+  const std::lock_guard<std::mutex> lock(plans_mutex);
+  auto& kept = plans();
+  for (auto it = kept.begin(); it != kept.end();) {
+    const auto next = std::next(it);
+    if (it->device == device && it->plan.use_count() == 1) unused.splice(unused.begin(), kept, it);
+    it = next;
+  }
+}
+
+std::shared_ptr<FftPlan> known_plan(int device, const FftShape& shape) {
   const std::lock_guard<std::mutex> lock(plans_mutex);
   auto& kept = plans();
   for (auto it = kept.begin(); it != kept.end(); ++it)
@@ -231,6 +245,12 @@ std::shared_ptr<FftPlan> cufft_plan(int device, const FftShape& shape) {
       kept.splice(kept.begin(), kept, it);
       return it->plan;
     }
+  return nullptr;
+}
+
+// Two threads that ask for a shape at once make it twice, and one is kept: nobody waits for another's device.
+std::shared_ptr<FftPlan> cufft_plan(int device, const FftShape& shape) {
+  if (std::shared_ptr<FftPlan> known = known_plan(device, shape)) return known;
   std::string reason;
   const CufftLibrary* library = cufft_library(&reason);
   if (!library) throw DeviceFailure(reason);
@@ -242,8 +262,13 @@ std::shared_ptr<FftPlan> cufft_plan(int device, const FftShape& shape) {
     spare(device);
     plan = std::make_shared<CufftPlan>(device, *library, shape);
   }
+  std::list<CachedPlan> last;  // goes without the lock
+  const std::lock_guard<std::mutex> lock(plans_mutex);
+  auto& kept = plans();
+  for (const CachedPlan& other : kept)
+    if (other.device == device && other.shape == shape) return other.plan;
   kept.push_front({device, shape, plan});
-  if (kept.size() > kMostPlans) kept.pop_back();
+  if (kept.size() > kMostPlans) last.splice(last.begin(), kept, std::prev(kept.end()));
   return plan;
 }
 
@@ -385,6 +410,7 @@ class DeviceRuntime final : public Runtime {
   }
 
   std::shared_ptr<void> enter() override { return std::make_shared<DeviceGuard>(device_); }
+  void stay() override { check(cudaSetDevice(device_), "device"); }
 
   void check_stream(Stream stream) override {
     if (reinterpret_cast<std::uintptr_t>(stream) <= 2) return;  // the default streams
@@ -436,6 +462,11 @@ void set_allocator(std::shared_ptr<const Allocator> allocator) {
 }
 
 void release_pool(int device) { give_back(device); }
+
+void synchronize(int device, Stream stream) {
+  const DeviceGuard guard(device);
+  check(cudaStreamSynchronize(as_stream(stream)), "computation");
+}
 
 std::string why_not() {
   int driver = 0;

@@ -27,7 +27,8 @@ HostArray host_array(const MutableImageView<T>& view) {
 template <class T>
 class Pipeline {
  public:
-  explicit Pipeline(Arena& arena) : arena_(arena), up_(arena.runtime()), down_(arena.runtime()) {}
+  explicit Pipeline(Arena& arena)
+      : arena_(arena), up_(arena.runtime()), down_(arena.runtime()), room_(arena.runtime()) {}
 
   // compute(first plane, planes with all their arrays on the device) queues its work on the arena's stream;
   // *bad (on the device) is not 0 as soon as an image of the call is found to be bad, and then nothing is
@@ -35,24 +36,13 @@ class Pipeline {
   template <class Compute>
   void run(const std::vector<LocatedPlane<T>>& planes, const Shape& frame, const int* bad, Compute compute) {
     in_flight_.clear();
-    for (std::size_t first = 0, job = 0; first < planes.size();) {
-      const std::size_t end = job_end(planes, first, frame);
-      std::vector<LocatedPlane<T>> mine(planes.begin() + static_cast<std::ptrdiff_t>(first),
-                                        planes.begin() + static_cast<std::ptrdiff_t>(end));
-      Arrays in, out;
-      for (auto& plane : mine) {
-        in.add(plane.image_on_device, plane.view.image);
-        in.add(plane.weights_on_device, plane.view.weights);
-        in.add(plane.init_on_device, plane.view.init);
-        out.add(plane.out_on_device, plane.view.out);
-      }
-      if (in.empty() && out.empty()) {
+    make_room(planes, frame);
+    each_job(planes, frame, [&](std::size_t slot, std::size_t first, auto& mine, Arrays& in, Arrays& out) {
+      if (in.empty() && out.empty())
         compute(first, mine);
-      } else {
-        run_job(job++ % kSlots, first, mine, in, out, frame, bad, compute);  // only these take a slot
-      }
-      first = end;
-    }
+      else
+        run_job(slot, first, mine, in, out, frame, bad, compute);
+    });
     while (!in_flight_.empty()) finish();
   }
 
@@ -86,17 +76,53 @@ class Pipeline {
   struct Slot {
     Transfer in, out;
     Pinned flag;
-    OwnEvent room, uploaded, computed, looked;
+    OwnEvent uploaded, computed, looked;
     bool computing = false;  // an earlier job may still be reading what lies in `in`
     explicit Slot(Arena& arena)
         : in(arena),
           out(arena),
           flag(arena.runtime()),
-          room(arena.runtime()),
           uploaded(arena.runtime()),
           computed(arena.runtime()),
           looked(arena.runtime()) {}
   };
+
+  // f(slot, first plane, planes, arrays that travel there, and back); jobs without such arrays take no slot.
+  template <class F>
+  static void each_job(const std::vector<LocatedPlane<T>>& planes, const Shape& frame, F f) {
+    for (std::size_t first = 0, job = 0; first < planes.size();) {
+      const std::size_t end = job_end(planes, first, frame);
+      std::vector<LocatedPlane<T>> mine(planes.begin() + static_cast<std::ptrdiff_t>(first),
+                                        planes.begin() + static_cast<std::ptrdiff_t>(end));
+      Arrays in, out;
+      for (auto& plane : mine) {
+        in.add(plane.image_on_device, plane.view.image);
+        in.add(plane.weights_on_device, plane.view.weights);
+        in.add(plane.init_on_device, plane.view.init);
+        out.add(plane.out_on_device, plane.view.out);
+      }
+      f(job % kSlots, first, mine, in, out);
+      if (!in.empty() || !out.empty()) ++job;
+      first = end;
+    }
+  }
+
+  // All memory that the jobs need, before the first: where there is too little, no result is there yet.
+  void make_room(const std::vector<LocatedPlane<T>>& planes, const Shape& frame) {
+    bool is_new = false;
+    each_job(planes, frame,
+             [&](std::size_t at, std::size_t, const auto&, const Arrays& in, const Arrays& out) {
+               if (in.empty() && out.empty()) return;
+               while (slots_.size() <= at) slots_.emplace_back(arena_);
+               Slot& slot = slots_[at];
+               is_new |= slot.in.place(in.given, frame, false);
+               slot.out.place(out.given, frame, true);
+               slot.flag.require(sizeof(int));
+             });
+    if (!is_new) return;  // else: memory is had in the order of the arena's stream
+    arena_.runtime().record(room_.get(), arena_.stream());
+    arena_.runtime().wait(up_.get(), room_.get());
+  }
 
   // Planes that lie in the same memory, such as the channels of an image, are one job.
   static std::size_t job_end(const std::vector<LocatedPlane<T>>& planes, std::size_t first,
@@ -116,14 +142,9 @@ class Pipeline {
     Runtime& runtime = arena_.runtime();
     const Stream stream = arena_.stream();
     while (in_flight_.size() >= kSlots) finish();
-    while (slots_.size() <= at) slots_.emplace_back(arena_);
     Slot& slot = slots_[at];
-    const bool new_in = slot.in.place(in.given, frame, false);
+    slot.in.place(in.given, frame, false);
     slot.out.place(out.given, frame, true);
-    if (new_in) {  // memory is had in the order of the arena's stream
-      runtime.record(slot.room.get(), stream);
-      runtime.wait(up_.get(), slot.room.get());
-    }
     if (slot.computing) runtime.wait(up_.get(), slot.computed.get());
     slot.in.send(up_.get());
     runtime.record(slot.uploaded.get(), up_.get());
@@ -134,8 +155,7 @@ class Pipeline {
     runtime.record(slot.computed.get(), stream);
     slot.computing = true;
     runtime.wait(down_.get(), slot.computed.get());
-    char* flag = slot.flag.require(sizeof(int));
-    runtime.copy(flag, bad, sizeof(int), down_.get());
+    runtime.copy(slot.flag.data(), bad, sizeof(int), down_.get());
     runtime.record(slot.looked.get(), down_.get());
     slot.out.fetch(down_.get());
     in_flight_.push_back(at);
@@ -151,6 +171,7 @@ class Pipeline {
 
   Arena& arena_;
   OwnStream up_, down_;
+  OwnEvent room_;  // memory asked for
   std::vector<Slot> slots_;
   std::vector<std::size_t> in_flight_;
 };

@@ -55,10 +55,16 @@ class Replay {
         } catch (const DeviceFailure&) {  // it can still be launched one by one, unless the device is lost
         }
       }
-      if (it->graph)
-        it->graph->launch(stream);
-      else
-        f(stream);
+      if (it->graph) {
+        try {
+          it->graph->launch(stream);
+          return;
+        } catch (const DeviceFailure&) {  // the same: nothing of it has begun
+          it->graph.reset();
+          it->refused = true;
+        }
+      }
+      f(stream);
       return;
     }
     f(stream);

@@ -79,6 +79,8 @@ class Runtime {
 
   // What this thread does next is on this device, until the answer is destroyed.
   virtual std::shared_ptr<void> enter() = 0;
+  // It still is, whatever a caller's function has done since.
+  virtual void stay() = 0;
   // Throws std::invalid_argument where a caller's stream is not one of this device.
   virtual void check_stream(Stream stream) = 0;
 };

@@ -68,14 +68,16 @@ Pinned::Pinned(Pinned&& other) noexcept
       data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)) {}
 
-Pinned::~Pinned() {
-  if (data_) runtime_->release_pinned(data_);
+Pinned::~Pinned() { reset(); }
+
+void Pinned::reset() {
+  if (data_) runtime_->release_pinned(std::exchange(data_, nullptr));
+  size_ = 0;
 }
 
 char* Pinned::require(std::int64_t size) {
   if (size_ >= size) return data_;
-  if (data_) runtime_->release_pinned(std::exchange(data_, nullptr));
-  size_ = 0;
+  reset();
   data_ = static_cast<char*>(runtime_->allocate_pinned(static_cast<std::size_t>(size)));
   size_ = size;
   return data_;

@@ -33,6 +33,8 @@ constexpr int64_t kChunkBytes = 16 << 10;
 // Winograd's products of this many pixels stay in the second-level cache, and so do the weights, read for
 // each of them.
 constexpr int64_t kWinogradPixels = 128;
+// Of a block of channels, transformed; tiles are computed past the end.
+constexpr int64_t kWinogradBlock = (kWinogradPixels / winograd::kOutputs + kMostPixelsOfTile) * L;
 constexpr int64_t kWinogradChannels = 16;
 
 struct Tiles {
@@ -152,6 +154,10 @@ class Convolution final : public Layer {
     return true;
   }
   int64_t spills() const override { return kMostPixelsOfTile * (transposed_ ? stride_[1] : 1); }
+  int64_t scratch() const override {
+    if (!winograd_) return 0;
+    return winograd::kProducts * kWinogradBlock * (kernel_[0] * inputs_ / L + ceil_div(outputs_, L));
+  }
   int64_t stride() const { return stride_[1]; }
   bool takes_compact() const { return !transposed_ && groups_ == 1 && inputs_ < L; }
 
@@ -351,8 +357,7 @@ class Convolution final : public Layer {
     using winograd::kOutputs, winograd::kProducts;
     const Rows &in = call.in[0], &to = call.out;
     const Range whole = whole_products(call.columns, call.shape.w);
-    const int64_t most = kWinogradPixels / kOutputs + kMostPixelsOfTile,  // tiles are computed past the end
-        blocks = inputs_ / L, rows = static_cast<int64_t>(rows_.size()), block = most * L,
+    const int64_t blocks = inputs_ / L, rows = static_cast<int64_t>(rows_.size()), block = kWinogradBlock,
                   apart = rows * blocks * block, out_apart = to.blocks * block;
     transformed_.require(kProducts * apart);
     summed_.require(kProducts * out_apart);
@@ -363,7 +368,7 @@ class Convolution final : public Layer {
           const float* from = in.at(rows_[static_cast<std::size_t>(r)].from, x0 - padding_[2], b);
           float* result = transformed_.data() + (r * blocks + b) * block;
           for (int64_t i = 0; i < n; ++i) winograd::forward(from + i * kOutputs * L, result + i * L, apart);
-          for (int64_t i = n; i < std::min<int64_t>(n + kMostPixelsOfTile, most); ++i)
+          for (int64_t i = n; i < std::min<int64_t>(n + kMostPixelsOfTile, block / L); ++i)
             for (int f = 0; f < kProducts; ++f) store(result + f * apart + i * L, broadcast(0));
         }
       for (int f = 0; f < kProducts; ++f) {

@@ -329,13 +329,14 @@ Network::Frame Network::plan(int64_t inner_h, int64_t inner_w, int threads, int6
   base.lanes.assign(values, L);
   base.spill.assign(values, 0);
   base.margins.assign(values, Margin::none);
-  int64_t stride = 1;
+  int64_t stride = 1, scratch = 0;
   for (std::size_t v = 0; v < values; ++v) base.margins[v] = static_cast<Margin>(margins_[v]);
   for (const Step& step : steps_) {
     const auto out = static_cast<std::size_t>(step.out);
     base.lanes[out] = step.layer->lanes(base.shapes[out]);
     base.spill[out] = step.layer->spills();
     stride = std::max(stride, stride_of(*step.layer));
+    scratch = std::max(scratch, step.layer->scratch());
     if (step.in.empty() || base.margins[static_cast<std::size_t>(step.in[0])] == Margin::none) continue;
     const auto in = static_cast<std::size_t>(step.in[0]);
     const Range all = step.layer->reads(0, 1, {0, base.shapes[out].w}, base.shapes[in].w);
@@ -381,15 +382,15 @@ Network::Frame Network::plan(int64_t inner_h, int64_t inner_w, int threads, int6
         if (frame.kept[v]) frame.last[v] = stages;
     frame.place();
     const int64_t room = max_memory > 0 ? max_memory : 0;
+    const int64_t taken = 4 * (frame.arena + scratch * threads);
     int64_t workers = 0;
     for (int s = 0; s < stages; ++s) {
-      frame.stages.push_back(
-          plan_stage(frame, s, threads, room ? std::max<int64_t>(1, room - 4 * frame.arena) : 0));
+      frame.stages.push_back(plan_stage(frame, s, threads, room ? std::max<int64_t>(1, room - taken) : 0));
       const Stage& stage = frame.stages.back();
       const auto jobs = static_cast<int64_t>(stage.bands.size() * stage.strips.size());
       workers = std::max(workers, stage.worker_floats * 4 * std::min<int64_t>(threads, jobs));
     }
-    const int64_t most = 4 * frame.arena + workers;
+    const int64_t most = taken + workers;
     frame.bytes = most;
     if (room == 0 || most <= room) return frame;
     if (least.bytes == 0 || most < least.bytes) least = std::move(frame);
@@ -619,7 +620,7 @@ void Network::run(const Image& image, float* out, int threads, int64_t max_memor
   Image normalised = image;
   normalised.scale = scale_;
   normalised.offset = offset_;
-  Buffer<float> arena = memory_of(frame.arena);
+  Buffer<float> arena = memory_of(frame.arena, max_memory > 0);
   std::vector<Rows> kept_rows(values);
   std::vector<std::vector<float>> states(steps_.size());
   for (std::size_t v = 0; v < values; ++v) {
@@ -746,16 +747,21 @@ void Network::run(const Image& image, float* out, int threads, int64_t max_memor
   reserve_ = std::move(arena);
 }
 
+int64_t Network::kept() const {
+  const std::lock_guard lock(turn_);
+  return reserve_.size() * static_cast<int64_t>(sizeof(float));
+}
+
 // Fresh pages cost as much as layers do, so a run leaves its memory to the next one. A run beside another
-// finds none and makes its own; nothing much larger than asked for is given, and what does not fit is gone
-// before more is taken.
-Buffer<float> Network::memory_of(int64_t floats) const {
+// finds none and makes its own; nothing much larger than asked for is given, and nothing larger at all where
+// memory is limited. What does not fit is gone before more is taken.
+Buffer<float> Network::memory_of(int64_t floats, bool limited) const {
   Buffer<float> memory;
   {
     const std::lock_guard lock(turn_);
     std::swap(memory, reserve_);
   }
-  if (memory.size() < floats || memory.size() > floats + floats / 8) {
+  if (memory.size() < floats || memory.size() > floats + (limited ? 0 : floats / 8)) {
     memory = Buffer<float>();
     memory = Buffer<float>(floats);
   }

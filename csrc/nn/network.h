@@ -37,6 +37,8 @@ class Network {
            const std::function<void()>& poll) const;
   // Bytes beyond image and result.
   int64_t memory(int64_t h, int64_t w, int threads, int64_t max_memory) const;
+  // Bytes that the last run has left to the next.
+  int64_t kept() const;
   int64_t channels() const { return channels_; }
 
  private:
@@ -63,7 +65,7 @@ class Network {
   bool loads(int64_t value) const;
   bool whole(int64_t value) const;
   bool there(const Frame& frame, int stage, int64_t value) const;
-  Buffer<float> memory_of(int64_t floats) const;
+  Buffer<float> memory_of(int64_t floats, bool limited) const;
   void take(const Frame& frame, std::size_t v, const Rows& rows, int64_t y, Range columns, const Rows* kept,
             float* out, std::map<int64_t, std::vector<double>>& sums, std::size_t strip,
             int64_t strips) const;

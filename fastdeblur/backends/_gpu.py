@@ -23,6 +23,12 @@ def out_of_memory(device: int, needed: int, asked: int, free: int) -> OutOfMemor
     )
 
 
+def must_wait(planes: Sequence[Plane]) -> bool:
+    """Whether a call may return only when it is done: its caller may let go of an array whose memory is then given to others."""
+    arrays = (a for plane in planes for a in (plane.image, plane.weights, plane.init))
+    return any(isinstance(a, DeviceArray) and not a.library.keeps_order for a in arrays)
+
+
 def explain(method: str, planes: Sequence[Plane], index: int, frame: Frame, dtype: np.dtype[Any]) -> None:
     """Raise what is wrong with an image that a device refused, as it would be for one in host memory."""
     plane = planes[index]

@@ -16,7 +16,7 @@ from fastdeblur._arrays import DeviceArray
 from fastdeblur._geometry import Frame
 from fastdeblur.backends import Plane, Spec
 from fastdeblur.backends import _pool as pool
-from fastdeblur.backends._gpu import explain, out_of_memory
+from fastdeblur.backends._gpu import explain, must_wait, out_of_memory
 from fastdeblur.backends.native import _SUFFIX, _as_tuples, _geometry, _readable
 from fastdeblur.errors import DeviceError, InvalidArgument
 
@@ -75,6 +75,8 @@ class CudaPlan:
         ]
         with self._guarded(method, params, planes):
             bad = getattr(self, f"_{method}")(params, planes, arguments, stream)
+            if must_wait(planes):
+                core().synchronize(self._device, stream)
         if bad is not None:
             explain(method, planes, int(bad[0]), self._frame, self._dtype)
             raise AssertionError(

@@ -16,7 +16,7 @@ from fastdeblur._arrays import DeviceArray
 from fastdeblur._geometry import AxisMap, Frame
 from fastdeblur._libraries import cupy_on
 from fastdeblur.backends import Plane, Spec
-from fastdeblur.backends._gpu import explain, out_of_memory
+from fastdeblur.backends._gpu import explain, must_wait, out_of_memory
 from fastdeblur.backends._recipes import recipe_memory
 from fastdeblur.backends.numpy_ import NumpyOps, removed_power
 from fastdeblur.errors import DeviceError
@@ -303,11 +303,18 @@ class CupyPlan:
                 self._check(method, planes, index)
             for plane in planes:
                 self._restore(method, params, plane)
+            if must_wait(planes):
+                self._wait()
 
     def _device_wide_wait(self) -> None:
         import cupy
 
         cupy.cuda.Device().synchronize()
+
+    def _wait(self) -> None:
+        import cupy
+
+        cupy.cuda.get_current_stream().synchronize()
 
     def _check(self, method: str, planes: Sequence[Plane], index: int) -> None:
         plane = planes[index]

@@ -72,6 +72,13 @@ class Backend(str, Enum):
     cupy = "cupy"
 
 
+class Precision(str, Enum):
+    auto = "auto"
+    float16 = "float16"
+    bfloat16 = "bfloat16"
+    float32 = "float32"
+
+
 def deblur(
     inputs: Annotated[list[str], typer.Argument(metavar="IN...", help="PNG, JPEG or TIFF files.")],
     output: Annotated[
@@ -176,6 +183,12 @@ def deblur(
             metavar="cpu|cuda|cuda:N", help="with --psf or --model: where to compute (default cpu)."
         ),
     ] = None,
+    precision: Annotated[
+        Precision | None,
+        typer.Option(
+            help="with --model on a CUDA device: of its numbers (default auto, float16). float32 bears more, and takes longer."
+        ),
+    ] = None,
     max_pixels: Annotated[
         int, typer.Option(min=0, help="Refuse larger pictures (decompression bombs); 0 for no limit.")
     ] = images.MAX_PIXELS,
@@ -202,6 +215,8 @@ def deblur(
             "--tol": tol,
         }
         worker: Worker
+        if model is None:
+            _check_no_options({"--precision": precision}, "needs --model")
         if model is not None:
             others: dict[str, Any] = {"--kind": kind, "--quality": quality, "--method": method, **given}
             others |= {"--boundary": boundary, "--volume": volume or None}
@@ -213,6 +228,7 @@ def deblur(
                 backend=backend.value,
                 gamma=_gamma(gamma, linear),
                 device=_device(device),
+                precision=(precision or Precision.auto).value,
             )
         elif psf is None:
             others = {"--method": method, "--boundary": boundary, "--volume": volume or None, **given}

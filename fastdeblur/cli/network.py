@@ -15,6 +15,7 @@ from fastdeblur.cli.images import Page, Picture, split_alpha
 from fastdeblur.cli.light import Encoding, Floats, decode, encode, fill_hidden, visible_part
 from fastdeblur.errors import InvalidArgument
 from fastdeblur.nets import engines
+from fastdeblur.nets.model import as_precision
 
 # In units of white: a float picture beyond is one whose white is another number.
 _BRIGHTEST = 4.0
@@ -32,10 +33,13 @@ class Network:
         backend: str,
         gamma: str | float | None,  # None: the picture's own
         device: str | None = None,
+        precision: str = "auto",
     ):
         self.model = nets.load(name)
-        engines.choose(backend, self.model.graph, place(device, backend))
-        self._device = device
+        ordinal = place(device, backend)
+        engines.choose(backend, self.model.graph, ordinal)
+        as_precision(precision, ordinal)
+        self._device, self._precision = device, precision
         self.psf = psf
         self._threads = threads
         self._backend = backend
@@ -69,6 +73,7 @@ class Network:
                 n_threads=self._threads,
                 backend=self._backend,
                 device=self._device,
+                precision=self._precision,
             ).astype(values.dtype)
             if page.colours == 1 and self.model.channels > 1:
                 result = result.mean(-1)

@@ -14,7 +14,7 @@ from fastdeblur._arrays import DeviceArray
 from fastdeblur._checks import AnyArray, require_finite
 from fastdeblur._geometry import Frame
 from fastdeblur.backends import _pool as pool
-from fastdeblur.backends.cuda import _in_reach, core, located
+from fastdeblur.backends.cuda import CudaBackend, _in_reach, core, located
 from fastdeblur.backends.native import _as_tuples, _geometry
 from fastdeblur.errors import DeviceError, InvalidArgument, ModelError, OutOfMemory, Unsupported
 from fastdeblur.nets.graph import Graph
@@ -54,12 +54,33 @@ class CudaNet:
         except ValueError as error:
             raise ModelError(f"{graph.name}: {error}") from error
 
-    def memory(self, height: int, width: int) -> int:
-        """Device bytes of a run, arrays in host memory included. Raises FrameError."""
+    def memory(self, height: int, width: int, psf_shape: tuple[int, int] | None = None) -> int:
+        """Device bytes of a run, arrays in host memory and the plans of Wiener filters included. Raises FrameError.
+
+        psf_shape : of the PSF, where the network takes one; without it, the plans are counted for the smallest.
+        """
         try:
-            return int(self._net.memory(height, width))
+            own = int(self._net.memory(height, width))
         except ValueError as error:
             raise FrameError(str(error)) from error
+        return own + sum(
+            CudaBackend().memory(
+                "wiener",
+                Frame.of(shape, psf_shape or (1, 1), boundary),
+                np.dtype(np.float32),
+                {"keep": True},
+            )
+            for shape, boundary in self._filtered(height, width)
+        )
+
+    def _filtered(self, height: int, width: int) -> set[tuple[tuple[int, int], str]]:
+        """Frames and boundaries of the Wiener filters."""
+        shapes = [(h, w) for _, h, w in self._graph.shapes(height, width)]
+        return {
+            (shapes[node.inputs[0]], node.attributes["boundary"])
+            for node in self._graph.nodes
+            if node.op == "fft_wiener"
+        }
 
     def run(self, image: AnyArray, out: AnyArray, run: Run, white: float, limit: float) -> None:
         """The result for an image (C, H, W) of any dtype and strides into ``out``, float32, which has its unit.
@@ -72,18 +93,24 @@ class CudaNet:
             pool.take_from(image.library.name, core())
         readable = _in_reach(image)
         height, width = image.shape[1:]
+        arguments = (
+            located(readable),
+            located(out),
+            height,
+            width,
+            white,
+            limit,
+            lambda *given: self._wiener(run, *given),
+            stream,
+        )
         try:
-            with self._device_errors((height, width)):
-                bad = self._net.run(
-                    located(readable),
-                    located(out),
-                    height,
-                    width,
-                    white,
-                    limit,
-                    lambda *given: self._wiener(run, *given),
-                    stream,
-                )
+            with self._device_errors((height, width), run.psf):
+                try:
+                    bad = self._net.run(*arguments)
+                except core().OutOfDeviceMemory:  # what was kept of larger frames may be all that is lacking
+                    self._net.release()
+                    self._plans.clear()
+                    bad = self._net.run(*arguments)
         except ValueError as error:
             if isinstance(error, InvalidArgument):
                 raise
@@ -103,8 +130,8 @@ class CudaNet:
         height: int,
         width: int,
         stream: int,
-    ) -> None:
-        """Node ``number`` on float32 planes of the core's own: addresses on the device."""
+    ) -> bool:
+        """Node ``number`` on float32 planes of the core's own, addresses on the device; whether their numbers allow it."""
         node = self._graph.nodes[number]
         plan = self._plan(node.attributes["boundary"], (height, width), run.psf)
         for channel, balance in enumerate(balances(node, run)):
@@ -114,7 +141,8 @@ class CudaNet:
                 [(plane[0], plane[1], 0, None, None)], float(balance), node.attributes["reg"], None, stream
             )
             if bad is not None:
-                raise self._overflow()
+                return False
+        return True
 
     def _plan(self, boundary: str, shape: tuple[int, int], psf: NDArray[np.float64] | None) -> Any:
         """One for each boundary, kept as long as frames and PSF stay the same: a stream of frames plans once."""
@@ -143,7 +171,9 @@ class CudaNet:
         )
 
     @contextmanager
-    def _device_errors(self, frame: tuple[int, int] | None = None) -> Iterator[None]:
+    def _device_errors(
+        self, frame: tuple[int, int] | None = None, psf: NDArray[np.float64] | None = None
+    ) -> Iterator[None]:
         try:
             yield
         except core().OutOfDeviceMemory as error:
@@ -154,8 +184,9 @@ class CudaNet:
             name = f"device: the network {self._graph.name!r}"
             if frame is None:
                 raise OutOfMemory(f"{name} is set up on cuda:{self._device}, for which {lacking}") from error
+            needed = self.memory(*frame, None if psf is None else (psf.shape[0], psf.shape[1]))
             raise OutOfMemory(
-                f"{name} takes about {self.memory(*frame) / 1e9:.2f} GB on cuda:{self._device} for a frame of {frame[0]} x "
+                f"{name} takes about {needed / 1e9:.2f} GB on cuda:{self._device} for a frame of {frame[0]} x "
                 f"{frame[1]} pixels, of which {lacking}"
             ) from error
         except RuntimeError as error:

@@ -61,6 +61,10 @@ class NativeNet:
         except ValueError as error:
             raise _named(error) from error
 
+    def kept(self) -> int:
+        """Bytes that the last run has left to the next."""
+        return int(self._net.kept())
+
     def run(
         self,
         image: NDArray[np.float32],

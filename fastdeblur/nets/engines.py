@@ -35,6 +35,9 @@ class Engine(Protocol):
     def memory(self, graph: Graph, height: int, width: int, threads: int, limit: int | None) -> int:
         """Bytes that a run takes beyond image and result. Raises OutOfMemory where the limit is too low."""
 
+    def kept(self, graph: Graph) -> int:
+        """Of these, bytes that the network's last run has left to the next."""
+
     def run(
         self,
         graph: Graph,
@@ -60,6 +63,9 @@ class PlainEngine:
 
     def memory(self, graph: Graph, height: int, width: int, threads: int, limit: int | None) -> int:
         return tiling(graph, height, width, limit).needed
+
+    def kept(self, graph: Graph) -> int:
+        return 0
 
     def run(
         self,
@@ -114,6 +120,9 @@ class NativeEngine:
 
     def memory(self, graph: Graph, height: int, width: int, threads: int, limit: int | None) -> int:
         return int(self._net(graph).memory(height, width, threads, limit or 0))
+
+    def kept(self, graph: Graph) -> int:
+        return int(self._net(graph).kept())
 
     def run(
         self,

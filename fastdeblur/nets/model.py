@@ -213,7 +213,7 @@ class Model:
         limit = None if max_memory is None else as_count(max_memory, "max_memory", minimum=1)
         ordinal = place(device, backend, array)
         engine = engines.choose(backend, graph, ordinal)
-        numbers = _precision(precision, ordinal)
+        numbers = as_precision(precision, ordinal)
         if isinstance(engine, engines.CudaEngine):
             assert ordinal is not None
             net = engine.net(graph, ordinal, numbers)
@@ -255,7 +255,7 @@ class Model:
     ) -> Any:
         """A call's result by a `_cuda.CudaNet`."""
         white, (height, width) = _white(array.dtype), layout.spatial
-        needed = net.memory(height, width)
+        needed = net.memory(height, width, None if kernels is None else kernels.shape[1:])
         if limit is not None and needed > limit:
             raise OutOfMemory(
                 f"max_memory: the network {self.name!r} takes {needed:,} bytes on the device for a frame of {height} x {width} "
@@ -326,7 +326,7 @@ class Model:
         threads = as_thread_count(n_threads)
         ordinal = place(device, backend)
         engine = engines.choose(backend, self._graph, ordinal)
-        numbers = _precision(precision, ordinal)
+        numbers = as_precision(precision, ordinal)
         if isinstance(engine, engines.CudaEngine):
             assert ordinal is not None
             memory = engine.net(self._graph, ordinal, numbers).memory(height, width)
@@ -439,11 +439,14 @@ class Model:
         """The limit to run with: the caller's, or one that the machine sets where it has too little for the whole frame."""
         needed = engine.memory(self._graph, height, width, threads, limit)
         try:
-            require_memory(needed, f"the network {self.name!r} on a frame of {height} x {width} pixels")
+            what = f"the network {self.name!r} on a frame of {height} x {width} pixels"
+            kept = engine.kept(self._graph)
+            require_memory(needed, what, min(kept, needed))
         except OutOfMemory as error:
             spare = available_memory()
             if limit is not None or spare is None:
                 raise
+            spare += kept
             try:
                 engine.memory(self._graph, height, width, threads, spare)
             except OutOfMemory:
@@ -465,7 +468,7 @@ def _on_host(plane: AnyArray, white: float) -> NDArray[np.float32]:
     return host.astype(np.float32, copy=False) / np.float32(white)
 
 
-def _precision(value: Any, device: int | None) -> str:
+def as_precision(value: Any, device: int | None) -> str:
     as_choice(value, "precision", ("auto", "float16", "bfloat16", "float32"))
     if device is None and value not in ("auto", "float32"):
         raise InvalidArgument(f"precision: expected 'float32' (or 'auto') on the CPU, got {value!r}")

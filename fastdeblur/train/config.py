@@ -27,8 +27,12 @@ def key(rule: Rule, default: Any = ...) -> Any:
 
 @dataclass(frozen=True)
 class PSFs:
-    """[data.psf]: the blurs of synthetic pairs. Each batch has one odd size of kernel, each pair a kernel of its own."""
+    """[data.psf], or several [[data.psf]]: the blurs of synthetic pairs.
 
+    Of several, each batch has one, drawn by their weights. It also has one odd size of kernel, and each pair a kernel of its own.
+    """
+
+    weight: float = key(number(0, above=True), 1.0)
     sizes: tuple[int, int] = key(span(count(3)), (9, 21))
     shares: tuple[float, ...] = key(several(number(0), least=len(PSF_KINDS)), (1.0, 0.0, 0.0, 0.0))
     anxiety: tuple[float, float] = key(span(number(0, 1, above=True)), (0.005, 0.005))
@@ -73,7 +77,7 @@ class Data:
     crop: int = key(count(8), 128)
     batch: int = key(count(1), 8)
     workers: int = key(count(0), 0)
-    psf: PSFs = field(default_factory=PSFs, metadata={"section": PSFs})
+    psf: tuple[PSFs, ...] = field(default=(PSFs(),), metadata={"sections": PSFs})
     degradation: Degradation = field(default_factory=Degradation, metadata={"section": Degradation})
 
 
@@ -143,12 +147,17 @@ class Card:
 
 @dataclass(frozen=True)
 class Config:
-    """All of a run. model : "kind" (see `models.MODELS`) and that model's own arguments."""
+    """All of a run.
+
+    model : "kind" (see `models.MODELS`) and that model's own arguments. start : a model file, or the name of a network that comes
+    with the library, whose weights the run begins with; it must be of the same model.
+    """
 
     name: str = key(text)
     model: Mapping[str, Any] = key(lambda key, value: value)
     description: str = key(text, "")
     seed: int = key(count(0), 0)
+    start: str = key(text, "")
     threads: int = key(count(0), 1)
     precision: str = key(one_of("float32", "bfloat16", "float16"), "float32")
     checkpoint_every: int = key(count(1), 100)
@@ -232,8 +241,11 @@ def _section(kind: type[T], where: str, values: Any) -> T:
     known_keys(where, list(values), list(known))
     found: dict[str, Any] = {}
     for name, f in known.items():
-        section = f.metadata.get("section")
-        if section is not None:
+        section, sections = f.metadata.get("section"), f.metadata.get("sections")
+        if sections is not None:
+            if name in values:
+                found[name] = _sections(sections, f"{where}{name}", values[name])
+        elif section is not None:
             if name in values or _must_be_given(section):
                 found[name] = _section(section, f"{where}{name}.", values.get(name, {}))
         elif name in values:
@@ -241,6 +253,15 @@ def _section(kind: type[T], where: str, values: Any) -> T:
         elif _must_be_given_field(f):
             raise InvalidArgument(f"{where}{name}: expected a value, got none")
     return kind(**found)
+
+
+def _sections(kind: type[T], where: str, values: Any) -> tuple[T, ...]:
+    """One table, or a list of them."""
+    if not isinstance(values, list):
+        return (_section(kind, f"{where}.", values),)
+    if not values:
+        raise wrong(where, "a table, or a list of at least 1", values)
+    return tuple(_section(kind, f"{where}[{k}].", value) for k, value in enumerate(values))
 
 
 def _must_be_given_field(f: Any) -> bool:
@@ -265,14 +286,14 @@ def _check_together(config: Config) -> None:
         raise InvalidArgument(
             "loss.vgg16: expected the file of VGG16's weights, since loss.perceptual > 0, got none"
         )
-    for name, values, size in (
-        ("data.psf.shares", data.psf.shares, len(PSF_KINDS)),
-        ("optimiser.betas", optimiser.betas, 2),
-    ):
-        if len(values) != size:
-            raise wrong(name, f"{size} values", list(values))
-    if sum(data.psf.shares) <= 0:
-        raise wrong("data.psf.shares", "a sum > 0", list(data.psf.shares))
+    for k, psfs in enumerate(data.psf):
+        where = f"data.psf[{k}].shares" if len(data.psf) > 1 else "data.psf.shares"
+        if len(psfs.shares) != len(PSF_KINDS):
+            raise wrong(where, f"{len(PSF_KINDS)} values", list(psfs.shares))
+        if sum(psfs.shares) <= 0:
+            raise wrong(where, "a sum > 0", list(psfs.shares))
+    if len(optimiser.betas) != 2:
+        raise wrong("optimiser.betas", "2 values", list(optimiser.betas))
     if max(optimiser.betas) >= 1:
         raise wrong("optimiser.betas", "numbers < 1", list(optimiser.betas))
     if data.degradation.jpeg_quality[1] > 100:

@@ -10,7 +10,7 @@ import torch
 
 from fastdeblur import nets
 from fastdeblur.train import models
-from fastdeblur.train.config import Config
+from fastdeblur.train.config import Config, PSFs
 from fastdeblur.train.run import Run
 
 _PSF_SIZE = 15  # of the example that the network is traced with
@@ -69,9 +69,10 @@ def card_text(run: Run, parameters: int) -> str:
         for name in ("psnr", "l1", "charbonnier", "frequency", "perceptual", "adversarial")
         if getattr(config.loss, name)
     )
+    begun = f", begun with the weights of `{config.start}`" if config.start else ""
     lines.append(
         f"- Training: {run.step:,} steps of {data.batch} crops of {data.crop} x {data.crop} pixels, loss {terms}, AdamW at "
-        f"{plan.rate:g} with a cosine, moving average of the weights; {run.seconds / 60:.0f} minutes on {_machine(run)}."
+        f"{plan.rate:g} with a cosine, moving average of the weights{begun}; {run.seconds / 60:.0f} minutes on {_machine(run)}."
     )
     if run.score is not None:
         psnr, ssim = (
@@ -92,13 +93,13 @@ def _pairs(config: Config) -> str:
     data = config.data
     if data.kind == "paired":
         return f"Pairs of blurred and sharp photos in the layout {data.layout!r}."
-    psf, how = data.psf, data.degradation
-    kinds = ("camera shake", "linear motion", "Gaussian", "defocus")
-    shares = ", ".join(
-        f"{share / sum(psf.shares):.0%} {kind}"
-        for kind, share in zip(kinds, psf.shares, strict=True)
-        if share
-    )
+    how = data.degradation
+    kernels = _kernels(data.psf[0])
+    if len(data.psf) > 1:
+        whole = sum(psfs.weight for psfs in data.psf)
+        kernels = "; ".join(
+            f"in {psfs.weight / whole:.0%} of the batches {_kernels(psfs)}" for psfs in data.psf
+        )
     as_they_are = "on the values as they are"
     if how.gamma == 1 or how.linear == 0:
         light = as_they_are
@@ -107,10 +108,19 @@ def _pairs(config: Config) -> str:
         if how.linear < 1:
             light = f"{light} in {how.linear:.0%} and {as_they_are} in the others"
     return (
-        f"Blurred on the fly {light}: kernels of {psf.sizes[0]} to {psf.sizes[1]} pixels, {shares}; Gaussian noise of "
+        f"Blurred on the fly {light}: {kernels}; Gaussian noise of "
         f"{how.noise[0]:.1%} to {how.noise[1]:.1%} of white; saturated highlights in {how.saturated:.0%}, JPEG in {how.jpeg:.0%}"
         + (f", blur that varies over the frame in {how.varying:.0%}." if how.varying else ".")
     )
+
+
+def _kernels(psfs: PSFs) -> str:
+    kinds = ("camera shake", "linear motion", "Gaussian", "defocus")
+    whole = sum(psfs.shares)
+    shares = ", ".join(
+        f"{share / whole:.0%} {kind}" for kind, share in zip(kinds, psfs.shares, strict=True) if share
+    )
+    return f"kernels of {psfs.sizes[0]} to {psfs.sizes[1]} pixels, {shares}"
 
 
 def _shown(value: object) -> str:

@@ -25,6 +25,7 @@ from fastdeblur.train.losses import Content
 from fastdeblur.train.schedule import learning_rate
 from fastdeblur.train.sheet import write_sheet
 from fastdeblur.train.sources import batches, training_source, validation_batches
+from fastdeblur.train.start import begin_with
 
 STATE = "state.pt"
 HISTORY = "history.json"
@@ -65,6 +66,9 @@ class Run:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
         network: Any = models.make(config.model)
+        state = checkpoint.load(out / STATE, config.identity())
+        if config.start and state is None:
+            begin_with(network, config.start, root)
         self.network = network.to(self.device, memory_format=torch.channels_last)
         if models.takes_psf(config.model) and config.data.kind == "paired":
             raise InvalidArgument(
@@ -93,7 +97,6 @@ class Run:
         self.seconds = 0.0
         self.history: list[dict[str, Any]] = []
         self.score: dict[str, float] | None = None
-        state = checkpoint.load(out / STATE, config.identity())
         self.source = training_source(config, root, network.channels)
         self.pairs = validation_batches(config, root, network.channels)
         if state is not None:

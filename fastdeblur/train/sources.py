@@ -25,7 +25,7 @@ def training_source(config: Config, root: Path, channels: int) -> Source:
     if data.kind == "paired":
         pairs = _pairs("data.folders", data.folders, root, data.layout)
         return Paired(pairs, channels=channels, crop=data.crop, batch=data.batch, seed=config.seed)
-    largest = data.crop + 2 * (data.psf.sizes[1] // 2)
+    largest = data.crop + _reach(config)
     smallest = largest * (2 if data.degradation.reduced else 1)
     images = Images(_files("data.folders", data.folders, root), channels, smallest)
     return Synthetic(images, data.psf, data.degradation, crop=data.crop, batch=data.batch, seed=config.seed)
@@ -41,7 +41,7 @@ def validation_batches(config: Config, root: Path, channels: int) -> list[Batch]
         chosen = pairs[:: max(len(pairs) // plan.images, 1)][: plan.images]
         return [_whole(pair, channels, plan.crop) for pair in chosen]
     files = _files("validation.folders", plan.folders, root)
-    images = Images(files, channels, plan.crop + 2 * (data.psf.sizes[1] // 2))
+    images = Images(files, channels, plan.crop + _reach(config))
     source = Synthetic(
         images, data.psf, _unreduced(data.degradation), crop=plan.crop, batch=1, seed=_VALIDATION_SEED
     )
@@ -60,6 +60,11 @@ def batches(source: Source, first: int, end: int, workers: int) -> Iterator[Batc
         worker_init_fn=_one_thread,
     )
     return iter(loader)
+
+
+def _reach(config: Config) -> int:
+    """By how many pixels a photo must be larger than a crop of it, for the largest kernel to fit."""
+    return max(2 * (psfs.sizes[1] // 2) for psfs in config.data.psf)
 
 
 def _one_thread(worker: int) -> None:

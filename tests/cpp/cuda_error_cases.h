@@ -36,7 +36,7 @@ struct Scene {
 };
 
 template <class T>
-void work(Stepped<T>& d, Scene<T>& scene, bool on_device) {
+void work(Device& device, Stepped<T>& d, Scene<T>& scene, bool on_device) {
   const auto planes = scene.planes(on_device);
   const auto no_poll = [] {};
   for (int repeat = 0; repeat < 2; ++repeat) {
@@ -57,7 +57,9 @@ void work(Stepped<T>& d, Scene<T>& scene, bool on_device) {
   d.richardson_lucy(
       planes, options, true,
       [&](int64_t, int64_t, double, const auto& estimate) {
+        device.here = false;  // as a function of somebody else's may leave it
         estimate(MutableImageView<T>{seen.data(), {scene.frame[2] * e, 0, e}}, false);
+        device.here = false;
         return true;
       },
       nullptr, no_poll);
@@ -70,7 +72,7 @@ void fail_everywhere(PassKind kind, bool on_device, bool lazy, std::int64_t ever
   Device good;
   {
     const auto d = stepped<T>(good, scene.problem, kind);
-    work(*d, scene, on_device);
+    work(good, *d, scene, on_device);
   }
   const auto expected = scene.out.values;
   require(good.idle(), "everything given back");
@@ -86,7 +88,7 @@ void fail_everywhere(PassKind kind, bool on_device, bool lazy, std::int64_t ever
     std::unique_ptr<Stepped<T>> d;
     try {
       d = stepped<T>(device, scene.problem, kind);
-      work(*d, scene, on_device);
+      work(device, *d, scene, on_device);
     } catch (const cuda::OutOfDeviceMemory& error) {
       failed = true;
       require(error.asked > 0, "bytes asked for");
@@ -95,7 +97,7 @@ void fail_everywhere(PassKind kind, bool on_device, bool lazy, std::int64_t ever
     }
     if (failed) {
       ++failures;
-      if (d) work(*d, scene, on_device);
+      if (d) work(device, *d, scene, on_device);
     }
     const bool made = static_cast<bool>(d);
     d.reset();
@@ -130,6 +132,60 @@ void both_kinds_of_memory() {
     if (mixed) require(scene.out.values == expected, "the same results");
     expected = scene.out.values;
   }
+}
+
+// Where memory runs out, nothing has been written: all of it is asked for before the first result.
+template <class T>
+void short_of_memory() {
+  Scene<T> scene(6);
+  const auto untouched = [&] {
+    scene.forget();
+    return scene.out.values;
+  }();
+  std::int64_t failures = 0;
+  for (const bool richardson_lucy : {false, true})
+    for (std::int64_t at = 0;; ++at) {
+      context = "allocation " + std::to_string(at) + " fails";
+      Device device;
+      device.fail_allocation = at;
+      auto d = stepped<T>(device, scene.problem, PassKind::plain);
+      scene.forget();
+      try {
+        RichardsonLucyOptions options;
+        options.iterations = 2;
+        if (richardson_lucy)
+          d->richardson_lucy(scene.planes(false), options, false, {}, nullptr, [] {});
+        else
+          d->wiener(scene.planes(false), WienerOptions<T>{T(0.1)}, nullptr, [] {});
+        break;  // there was none so late
+      } catch (const cuda::OutOfDeviceMemory&) {
+        ++failures;
+        require(scene.out.values == untouched, "nothing is written");
+      }
+    }
+  require(failures > 12, "allocations that can fail");
+}
+
+// A graph that is not launched is done without.
+template <class T>
+void graphs_that_fail() {
+  Scene<T> scene;
+  context = "graphs that fail";
+  Device device;
+  auto d = stepped<T>(device, scene.problem, PassKind::fused);
+  const auto planes = scene.planes(false);
+  const auto once = [&] {
+    scene.forget();
+    d->wiener(planes, WienerOptions<T>{T(0.1)}, nullptr, [] {});
+    return scene.out.values;
+  };
+  const auto expected = once();
+  require(once() == expected && device.graphs > 0, "recorded");
+  const std::int64_t launched = device.graphs;
+  device.fails_graphs = true;
+  require(once() == expected, "the same results");
+  device.fails_graphs = false;
+  require(once() == expected && device.graphs == launched, "not launched again");
 }
 
 // A poll or a callback that throws, a foreign stream, more than there is.
@@ -168,7 +224,7 @@ void other_errors() {
     stopped = true;
   }
   require(stopped, "foreign stream");
-  work(*d, scene, false);
+  work(device, *d, scene, false);
   d.reset();
   require(device.idle(), "everything given back");
 }
@@ -185,6 +241,8 @@ int check_errors() {
     fail_everywhere<T>(PassKind::fused, true, true, some);
     fail_everywhere<T>(PassKind::plain, false, false, some);
     both_kinds_of_memory<T>();
+    short_of_memory<T>();
+    graphs_that_fail<T>();
   }
   other_errors<T>();
   return 0;

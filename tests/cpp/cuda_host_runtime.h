@@ -82,6 +82,9 @@ struct Device {
   bool lazy = true;
   cuda::Limits limits{227 << 10, 228 << 10, 8};
   std::int64_t graphs = 0, transforms = 0;
+  bool here = true;           // whether it is the current one
+  bool fails_graphs = false;  // to be launched
+  std::int64_t allocations = 0, fail_allocation = -1;
 
   bool idle() const { return live == 0 && events == 0 && streams == 0; }
 };
@@ -96,7 +99,7 @@ class HostRuntime final : public cuda::Runtime {
   cuda::Limits limits() const override { return device_.limits; }
 
   void* allocate(std::size_t bytes, Stream) override {
-    if (fails()) throw cuda::OutOfDeviceMemory(bytes, 0);
+    if (fails() || device_.allocations++ == device_.fail_allocation) throw cuda::OutOfDeviceMemory(bytes, 0);
     return make(bytes);
   }
   void release(void* memory, Stream stream) noexcept override {
@@ -191,6 +194,7 @@ class HostRuntime final : public cuda::Runtime {
       std::vector<std::function<void()>> work;
       void launch(Stream stream) override {
         runtime->fail_or_go();
+        if (runtime->device_.fails_graphs) throw cuda::DeviceFailure("no graph is launched");
         ++runtime->device_.graphs;
         for (const auto& w : work) runtime->queue(stream, w);
       }
@@ -202,7 +206,14 @@ class HostRuntime final : public cuda::Runtime {
   }
   void abandon_capture(Stream) noexcept override { capturing_ = nullptr; }
 
-  std::shared_ptr<void> enter() override { return std::make_shared<int>(0); }
+  std::shared_ptr<void> enter() override {
+    device_.here = true;
+    return std::make_shared<int>(0);
+  }
+  void stay() override {
+    fail_or_go();
+    device_.here = true;
+  }
   void check_stream(Stream stream) override {
     if (stream == foreign()) throw std::invalid_argument("stream: expected one of this device");
   }
@@ -210,6 +221,7 @@ class HostRuntime final : public cuda::Runtime {
 
   // Work on a stream, which happens when somebody waits for it.
   void queue(Stream stream, std::function<void()> work) {
+    if (!device_.here) throw std::logic_error("work on another device");
     if (capturing_) {
       if (stream != capturing_) throw std::logic_error("work on another stream while recording");
       captured_.push_back(std::move(work));

@@ -271,6 +271,20 @@ void images_that_cannot_be_used() {
           std::abs(wide[2 * i] - 255 * out[i]) < 1e-5f * std::abs(255 * out[i]) && wide[2 * i + 1] == -7.0f,
           "a view of bytes");
   }
+  // Numbers that a Wiener filter cannot take, the image's own or the network's.
+  Builder filtered(1);
+  filtered.linear(
+      filtered.add({"fft_wiener", {filtered.linear(0, 8)}, {}, {{"log_balance", filtered.numbers({8})}}}, 8),
+      1);
+  Machine other(filtered.spec(), Format::half);
+  expect(other.run(frame, out) == Outcome::good, "a filter");
+  other.refuses = true;
+  expect(other.run(frame, out) == Outcome::overflow, "numbers that a filter refuses");
+  frame.image[7] = std::nanf("");
+  expect(other.run(frame, out) == Outcome::bad_image, "a bad image before a filter");
+  frame.image[7] = 0;
+  other.refuses = false;
+  expect(other.run(frame, out) == Outcome::good, "others are good");
   expect(machine.net->memory(4000, 6000) > 4000.0 * 6000 * 16, "memory of a frame");
   expect(machine.net->memory(1 << 20, 1 << 20) > 1e15, "memory of a frame that no device holds");
   for (const auto& [h, w] : std::vector<std::pair<int64_t, int64_t>>{{0, 4}, {4, -1}}) {
@@ -282,6 +296,34 @@ void images_that_cannot_be_used() {
     }
     expect(refused, "no frame without pixels");
   }
+}
+
+// Weights that the numbers cannot hold are nobody's image's fault. Two sizes in turn keep their graphs.
+void weights_and_sizes() {
+  Builder b(1);
+  b.linear(b.linear(0, 8), 1);
+  const auto good = b.spec();
+  b.spec().nodes[0].tensors["weight"].values[3] = 7e4f;
+  const auto large = b.spec();
+  for (const Format format : {Format::bfloat, Format::single}) Machine(large, format);
+  bool refused = false;
+  try {
+    Machine machine(large, Format::half);
+  } catch (const std::invalid_argument&) {
+    refused = true;
+  }
+  expect(refused, "weights that are no halves");
+  Machine machine(good, Format::half);
+  const Frame small(1, 5, 6), wide(1, 40, 50);
+  for (int round = 0; round < 3; ++round)
+    for (const Frame* frame : {&small, &wide}) machine.run(*frame);
+  const std::int64_t graphs = machine.device.graphs, allocations = machine.device.allocations;
+  const auto kept = machine.run(small);
+  machine.run(wide);
+  expect(machine.device.graphs == graphs + 2, "both sizes are recorded");
+  expect(machine.device.allocations == allocations, "and ask for nothing");
+  machine.net->release();
+  expect(machine.run(small) == kept, "after what was kept is given back, the same");
 }
 
 // An overflow within the network that an activation would turn into a number as good as any.
@@ -315,5 +357,6 @@ int main() {
   failing();
   images_that_cannot_be_used();
   hidden_overflows();
+  weights_and_sizes();
   return failures ? 1 : 0;
 }

@@ -172,6 +172,7 @@ struct Machine {
   Device& device;
   HostRuntime* runtime = nullptr;
   std::unique_ptr<Stepped> net;
+  bool refuses = false;  // its Wiener filters
 
   Machine(const NetworkSpec& spec, Format format,
           OrderedLauncher::Order order = OrderedLauncher::Order::shuffled, Device* given = nullptr)
@@ -188,6 +189,8 @@ struct Machine {
       runtime->queue(stream, [=] {
         for (int64_t k = 0; k < c; ++k) blur_plane(node, in + k * h * w, made + k * h * w, h, w, w, 1, w, 1);
       });
+      device.here = false;  // as a function of somebody else's may leave it
+      return !refuses;
     };
     constexpr std::ptrdiff_t size = sizeof(float);
     const std::array<std::ptrdiff_t, 3> stride{f.h * f.w * size, f.w * size, size};

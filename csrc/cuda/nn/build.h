@@ -2,9 +2,12 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <optional>
 #include <set>
+#include <stdexcept>
+#include <string>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -20,6 +23,8 @@ using fastdeblur::nn::Operation;
 using fastdeblur::nn::Shape;
 namespace op = fastdeblur::nn::op;
 
+constexpr float kLargestHalf = 65504.0f;
+
 // All weights of a network, one after the other.
 class Weights {
  public:
@@ -33,8 +38,14 @@ class Weights {
   int64_t put(const std::vector<float>& numbers, Format f) {
     if (f == Format::single) return put(numbers);
     std::vector<std::uint16_t> narrow(numbers.size());
-    for (std::size_t i = 0; i < numbers.size(); ++i)
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+      // No fault of an image's, which would be blamed for what comes of it.
+      if (f == Format::half && std::abs(numbers[i]) > kLargestHalf)
+        throw std::invalid_argument("expected weights within +-65504, the range of float16, got " +
+                                    std::to_string(numbers[i]) +
+                                    "; precision='bfloat16' or 'float32' bears them");
       store1(narrow.data(), static_cast<int64_t>(i), f, numbers[i]);
+    }
     return put(narrow);
   }
   // By channel, in whole blocks.

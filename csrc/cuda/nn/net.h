@@ -29,7 +29,8 @@ struct Result {
 };
 
 // Deblurs planes of float32 in device memory as node `node`, an `fft_wiener`, asks, in the order of a stream.
-using Wiener = std::function<void(int64_t node, const float* in, float* out, int64_t channels, int64_t h,
+// False where it cannot, since a number is none or too large.
+using Wiener = std::function<bool(int64_t node, const float* in, float* out, int64_t channels, int64_t h,
                                   int64_t w, Stream stream)>;
 
 enum class Outcome { good, bad_image, overflow };

@@ -101,6 +101,7 @@ class DeviceNet final : public Net {
     arena_.set_stream(own_.get());
     scratch_.reset();
     images_.reset();
+    pinned_.reset();
   }
 
  private:
@@ -183,7 +184,6 @@ class DeviceNet final : public Net {
       weights_.upload(weights.data(), static_cast<int64_t>(weights.size()));
       placed_ = true;
     }
-    if (scratch_.size() > 2 * plan.bytes) scratch_.reset();
     char* memory = scratch_.require(std::max<int64_t>(plan.bytes, 1));
     int* flags = flags_.require(2);
     const int64_t count = built_.channels * image.h * image.w;
@@ -224,19 +224,26 @@ class DeviceNet final : public Net {
         if (end == steps) store(piece);
       });
       if (end == steps) break;
-      deblur(run, end, wiener);
+      if (!deblur(run, end, wiener))
+        return look(flags, pinned, stream)[0] ? Outcome::bad_image : Outcome::overflow;
       begin = end + 1;
     }
     if (staged_out)
       runtime_->copy(pinned_out, run.result.data, static_cast<std::size_t>(image_bytes), stream);
-    runtime_->copy(pinned, flags, 2 * sizeof(int), stream);
-    runtime_->synchronize(stream);
-    int found[2];
-    std::memcpy(found, pinned, sizeof found);
+    const auto found = look(flags, pinned, stream);
     if (found[0]) return Outcome::bad_image;
     if (found[1]) return Outcome::overflow;
     if (staged_out) scatter(reinterpret_cast<const float*>(pinned_out), image.h, image.w, result.view);
     return Outcome::good;
+  }
+
+  // The flags, once everything queued has been done.
+  std::array<int, 2> look(const int* flags, char* pinned, Stream stream) {
+    std::array<int, 2> found;
+    runtime_->copy(pinned, flags, sizeof found, stream);
+    runtime_->synchronize(stream);
+    std::memcpy(found.data(), pinned, sizeof found);
+    return found;
   }
 
   static std::array<std::ptrdiff_t, 3> packed_strides(int64_t h, int64_t w) {
@@ -305,7 +312,7 @@ class DeviceNet final : public Net {
                   r.flags + 1});
   }
 
-  void deblur(const Run& r, std::size_t k, const Wiener& wiener) {
+  bool deblur(const Run& r, std::size_t k, const Wiener& wiener) {
     const Step& step = built_.steps[k];
     const Value in = value(r, step.in[0]), out = value(r, step.out);
     const int64_t plane = pixels(in);
@@ -314,10 +321,13 @@ class DeviceNet final : public Net {
     const auto stride = packed_strides(in.h, in.w);
     each(r, plane,
          ToPlanes{format_, in, planes, {stride[0], stride[1], stride[2]}, in.w, 1.0f, 0.0f, nullptr});
-    wiener(step.node, planes, made, in.channels, in.h, in.w, r.stream);
+    const bool done = wiener(step.node, planes, made, in.channels, in.h, in.w, r.stream);
+    runtime_->stay();
+    if (!done) return false;
     each(r, plane * out.blocks,
          Load{format_, Pixels(packed_view(made, in.h, in.w)), 1.0f, in.h, in.w, 1.0f, 0.0f, out, nullptr,
               0.0f});
+    return true;
   }
 
   void make(const Run& r, std::size_t k) {

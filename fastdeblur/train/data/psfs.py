@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,12 @@ from fastdeblur import psf
 from fastdeblur.train.config import PSF_KINDS, PSFs
 
 
-def draw_psfs(wanted: PSFs, rng: np.random.Generator, n: int) -> NDArray[np.float32]:
-    """(n, size, size), all of one odd size, each with sum 1 and centroid at the origin."""
+def draw_psfs(choices: Sequence[PSFs], rng: np.random.Generator, n: int) -> NDArray[np.float32]:
+    """(n, size, size), all by one of the choices and of one odd size, each with sum 1 and centroid at the origin."""
+    wanted = choices[0]
+    if len(choices) > 1:
+        weights = np.array([choice.weight for choice in choices])
+        wanted = choices[rng.choice(len(choices), p=weights / weights.sum())]
     low, high = (size // 2 for size in wanted.sizes)
     size = 2 * int(rng.integers(low, high + 1)) + 1
     share = np.asarray(wanted.shares, float)

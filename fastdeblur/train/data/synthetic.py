@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ class Synthetic:
     def __init__(
         self,
         images: Images,
-        psfs: PSFs,
+        psfs: Sequence[PSFs],
         degradation: Degradation,
         *,
         crop: int,
