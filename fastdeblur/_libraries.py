@@ -43,8 +43,8 @@ class Library:
     """
 
     name = "another library"
-    # Whether memory that it is given back is given out again in the order of the stream that it names, so that work on that
-    # stream may go on reading it.
+    # Whether memory that it is given back is given out again in the order of the stream that it was made on, so that work on
+    # that stream may go on reading it.
     keeps_order = False
 
     def look(self, value: Any, name: str) -> Seen:

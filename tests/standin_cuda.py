@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -78,6 +79,9 @@ def net(core, native, devices):
         def memory(self, height, width):
             return float(self.net.memory(height, width, 1, 0))
 
+        def kept(self):
+            return self.net.kept()
+
         def release(self):
             core.calls.append(("release",))
 
@@ -85,8 +89,10 @@ def net(core, native, devices):
 
 
 def check(core):
-    if core.fail:
-        raise core.fail.pop()
+    if core.fail and core.fail[-1] is None:
+        core.fail.pop()
+    elif core.fail:
+        raise core.fail.pop()  # of which no name is kept, nor of the frames that it comes through
 
 
 def module(devices=2):
@@ -94,7 +100,9 @@ def module(devices=2):
     core = ModuleType("fastdeblur._cuda")
     native = _isa.load_core()
     core.calls = []
-    core.fail = []  # exceptions to raise in the next calls
+    core.fail = []  # exceptions to raise in the next calls, the last one first; None for a call that works
+    core.plans = WeakSet()
+    core.most_plans = 0  # at a time
     core.OutOfDeviceMemory = OutOfDeviceMemory
     core.why_not = lambda: "" if devices else "there is no CUDA device"
     core.device_count = lambda: devices
@@ -116,6 +124,8 @@ def module(devices=2):
             def __init__(self, device, **arguments):
                 assert 0 <= device < devices
                 core.calls.append(("plan", device))
+                core.plans.add(self)
+                core.most_plans = max(core.most_plans, len(core.plans))
                 check(core)
                 self.frame = tuple(arguments["frame"])
                 self.plan = getattr(native, f"Deconvolver{suffix}")(threads=1, **arguments)

@@ -12,6 +12,7 @@ from fastdeblur._geometry import Frame
 from fastdeblur.backends import cupy_, get_backend
 from fastdeblur.backends.cupy_ import CupyOps
 from fastdeblur.backends.numpy_ import NumpyOps
+from standin_cuda import FakeTensor
 
 from cases import CASES, case
 
@@ -197,6 +198,19 @@ def test_streams(cupy):
         standin_cupy.current.synchronized.clear()
         plan.wiener(image, 0.1, out=out)
         assert standin_cupy.current.synchronized == [0, ("device", 0), 5]
+
+
+def test_a_call_waits_where_memory_may_be_given_to_others(cupy):
+    plan = fastdeblur.Deconvolver((20, 30), PSF, device="cuda", backend="cupy")
+    host = np.ones((20, 30), np.float32)
+    for image, out, waits in (
+        (cupy.asarray(host), cupy.asarray(host), []),
+        (FakeTensor(host, stream=9), FakeTensor(host.copy(), stream=9), [9]),
+    ):
+        plan.wiener(image, 0.1, out=out)  # the first on a stream waits for the plan
+        standin_cupy.current.synchronized.clear()
+        plan.wiener(image, 0.1, out=out)
+        assert standin_cupy.current.synchronized == waits
 
 
 def test_out_of_memory(cupy):

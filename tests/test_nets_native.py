@@ -81,6 +81,16 @@ def test_what_a_run_leaves_to_the_next_is_counted_once(monkeypatch):
     assert engine.kept(model.graph) < kept
 
 
+@pytest.mark.parametrize(("taps", "has"), [(3, True), (5, False)])
+def test_each_thread_s_room_for_winograd_s_products_is_counted(taps, has):
+    from fastdeblur.nets._native import NativeNet
+
+    weights = tensors(np.random.default_rng(3), weight=(16, 16, taps, taps))
+    net = NativeNet(graph(make_node("conv2d", [0], {"padding": [taps // 2] * 4}, weights), channels=16))
+    one, two = (net.memory(16, 40, threads, 0) for threads in (1, 2))  # one band, so one job
+    assert (two > one) == has
+
+
 def run_native(network, image, psf=None, noise=None, threads=1, limit=0):
     from fastdeblur.nets._native import NativeNet
 

@@ -53,7 +53,7 @@ WRONG = [
     ("data.psf.sizes", [9], r"data.psf.sizes: expected \[least, most\], got \[9\]"),
     ("data.psf.sizes", [9, 7], r"data.psf.sizes: expected \[least, most\], got \[9, 7\]"),
     ("data.psf.sizes", [1, 7], r"data.psf.sizes\[0\]: expected an integer >= 3, got 1"),
-    ("data.psf.shares", [1.0, 0.0], r"data.psf.shares: expected a list of at least 4"),
+    ("data.psf.shares", [1.0, 0.0], r"data.psf.shares: expected 4 values, got \[1.0, 0.0\]"),
     ("data.psf.shares", [0, 0, 0, 0], "data.psf.shares: expected a sum > 0"),
     ("data.psf.anxiety", [0, 1], r"data.psf.anxiety\[0\]: expected a number > 0 and <= 1, got 0"),
     ("data.psf.exposure", [0.5, 2], r"data.psf.exposure\[1\]: expected a number > 0 and <= 1, got 2"),

@@ -33,9 +33,14 @@ void look_where_packages_are() {
 #endif
   std::vector<std::string> folders;
   for (const py::handle entry : py::module_::import("sys").attr("path")) {
-    if (!py::isinstance<py::str>(entry)) continue;
+    std::string text;
+    try {
+      if (py::isinstance<py::str>(entry)) text = entry.cast<std::string>();
+    } catch (const std::exception&) {  // bytes that are no text: no folder of a package's
+    }
+    if (text.empty()) continue;
     for (const char* name : below) {
-      std::filesystem::path folder = std::filesystem::path(entry.cast<std::string>()) / name;
+      std::filesystem::path folder = std::filesystem::path(text) / name;
       std::error_code ignored;
       if (std::filesystem::is_directory(folder, ignored)) folders.push_back(folder.make_preferred().string());
     }
@@ -61,10 +66,13 @@ std::string cufft_version() {
 
 py::list devices() {
   look_where_packages_are();
-  const std::vector<cuda::DeviceInfo> found = [] {
-    const py::gil_scoped_release release;  // waking a device takes long
-    return cuda::devices();
-  }();
+  std::vector<cuda::DeviceInfo> found;
+  std::string cufft;
+  {
+    const py::gil_scoped_release release;  // waking a device takes long, and so does loading cuFFT
+    found = cuda::devices();
+    if (!found.empty()) cufft = cufft_version();
+  }
   py::list result;
   for (const cuda::DeviceInfo& d : found) {
     py::dict info;
@@ -75,7 +83,7 @@ py::list devices() {
     info["free"] = d.free;
     info["driver"] = d.driver;
     info["runtime"] = d.runtime;
-    info["cufft"] = cufft_version();
+    info["cufft"] = cufft;
     result.append(info);
   }
   return result;
@@ -255,7 +263,7 @@ PYBIND11_MODULE(_cuda, m) {
   using namespace fastdeblur;
   m.doc() = "The CUDA core of fastdeblur.";
   m.attr("architectures") = FASTDEBLUR_CUDA_ARCHITECTURES;
-  look_where_packages_are();
+  look_where_packages_are();  // for networks and PSFs, which do not look again for what was installed since
   bind_out_of_memory(m);
   m.def("why_not", &why_not, "Empty if a device can compute, else one sentence.");
   m.def("device_count", &cuda::device_count, "How many CUDA devices there are.");

@@ -67,6 +67,10 @@ class BoundCudaNet {
   }
 
   double memory(int64_t h, int64_t w) const { return net_->memory(h, w); }
+  int64_t kept() {
+    const pybind11::gil_scoped_release nogil;
+    return net_->kept();
+  }
   void release() {
     const pybind11::gil_scoped_release nogil;
     net_->release();
@@ -93,7 +97,8 @@ inline void bind_cuda_nn(pybind11::module_& m) {
            py::arg("white"), py::arg("limit"), py::arg("wiener"), py::arg("stream"))
       .def("memory", &BoundCudaNet::memory, py::arg("height"), py::arg("width"),
            "Device bytes of a run, arrays in host memory included.")
-      .def("release", &BoundCudaNet::release, "Give back what is kept for the next run.");
+      .def("kept", &BoundCudaNet::kept, "Device bytes that the last run has left to the next.")
+      .def("release", &BoundCudaNet::release, "Give them back.");
 }
 
 }  // namespace fastdeblur

@@ -1,6 +1,7 @@
 // The deconvolver over either kind of passes.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <mutex>
@@ -92,6 +93,8 @@ class DeviceDeconvolver final : public Deconvolver<T> {
     for (const auto& plane : planes)  // the largest is made room for first: later planes ask for nothing
       RunRoom<T>(images_, problem_.grid, domain, options.acceleration, observed == Rows::all,
                  problem_.psf_shape, static_cast<bool>(plane.view.weights));
+    if (progress && std::any_of(planes.begin(), planes.end(), [](const auto& p) { return !p.out_on_device; }))
+      estimate_.require(estimate_size());
     const Findings all = findings(planes.size(), true);
     look_at_all(planes, all, true);
     pipeline_.run(planes, problem_.grid.frame, all.any, [&](std::size_t first, const auto& mine) {
@@ -114,7 +117,7 @@ class DeviceDeconvolver final : public Deconvolver<T> {
               mine_options.goes_on = [&](std::int64_t done, double change) {
                 const bool goes_on =
                     progress(index, done, change, [&](MutableImageView<T> view, bool on_device) {
-                      runtime_->stay();
+                      const auto entered = runtime_->enter();
                       copy_estimate(run, view, on_device, all);
                     });
                 runtime_->stay();
@@ -186,6 +189,10 @@ class DeviceDeconvolver final : public Deconvolver<T> {
     Call& operator=(const Call&) = delete;
     ~Call() {
       if (finished_) return;
+      try {
+        d_.runtime_->stay();
+      } catch (...) {
+      }
       d_.pipeline_.stop();
       try {
         d_.runtime_->synchronize(stream_);
@@ -380,6 +387,10 @@ class DeviceDeconvolver final : public Deconvolver<T> {
     run.write(writer(plane.out, all));
   }
 
+  std::int64_t estimate_size() const {
+    const auto& n = problem_.grid.frame;
+    return n[0] * n[1] * n[2];
+  }
   template <class Run>
   void copy_estimate(Run& run, const MutableImageView<T>& view, bool on_device, const Findings& all) {
     if (on_device) {  // whoever asked may look at it on any stream
@@ -389,7 +400,7 @@ class DeviceDeconvolver final : public Deconvolver<T> {
     }
     const auto& n = problem_.grid.frame;
     constexpr auto e = static_cast<std::ptrdiff_t>(sizeof(T));
-    const std::int64_t size = n[0] * n[1] * n[2];
+    const std::int64_t size = estimate_size();
     const MutableImageView<T> packed{
         estimate_.require(size),
         {static_cast<std::ptrdiff_t>(n[1] * n[2]) * e, static_cast<std::ptrdiff_t>(n[2]) * e, e}};

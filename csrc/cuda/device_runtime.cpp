@@ -100,8 +100,10 @@ void give_back(int device) {
 // The same where memory is short, with the transforms that nobody uses, and what cannot be had is said next:
 // a wait that another thread's recording forbids is none of the caller's concern.
 void spare(int device) {
-  forget_unused_plans(device);
   try {
+    const DeviceGuard guard(device);
+    check(cudaDeviceSynchronize(), "memory");  // a plan that is gone may have left work for its transforms
+    forget_unused_plans(device);
     give_back(device);
   } catch (const DeviceFailure&) {
   }
@@ -227,7 +229,7 @@ std::list<CachedPlan>& plans() {
 }
 
 void forget_unused_plans(int device) {
-  std::list<CachedPlan> unused;  // which go without the lock: they wait for the device
+  std::list<CachedPlan> unused;  // which go without the lock
   const std::lock_guard<std::mutex> lock(plans_mutex);
   auto& kept = plans();
   for (auto it = kept.begin(); it != kept.end();) {

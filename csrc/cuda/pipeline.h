@@ -36,13 +36,14 @@ class Pipeline {
   template <class Compute>
   void run(const std::vector<LocatedPlane<T>>& planes, const Shape& frame, const int* bad, Compute compute) {
     in_flight_.clear();
-    make_room(planes, frame);
-    each_job(planes, frame, [&](std::size_t slot, std::size_t first, auto& mine, Arrays& in, Arrays& out) {
-      if (in.empty() && out.empty())
-        compute(first, mine);
+    std::vector<Job> jobs = jobs_of(planes, frame);
+    make_room(jobs, frame);
+    for (Job& job : jobs) {
+      if (job.travels())
+        run_job(job, frame, bad, compute);
       else
-        run_job(slot, first, mine, in, out, frame, bad, compute);
-    });
+        compute(job.first, job.planes);
+    }
     while (!in_flight_.empty()) finish();
   }
 
@@ -87,42 +88,13 @@ class Pipeline {
           looked(arena.runtime()) {}
   };
 
-  // f(slot, first plane, planes, arrays that travel there, and back); jobs without such arrays take no slot.
-  template <class F>
-  static void each_job(const std::vector<LocatedPlane<T>>& planes, const Shape& frame, F f) {
-    for (std::size_t first = 0, job = 0; first < planes.size();) {
-      const std::size_t end = job_end(planes, first, frame);
-      std::vector<LocatedPlane<T>> mine(planes.begin() + static_cast<std::ptrdiff_t>(first),
-                                        planes.begin() + static_cast<std::ptrdiff_t>(end));
-      Arrays in, out;
-      for (auto& plane : mine) {
-        in.add(plane.image_on_device, plane.view.image);
-        in.add(plane.weights_on_device, plane.view.weights);
-        in.add(plane.init_on_device, plane.view.init);
-        out.add(plane.out_on_device, plane.view.out);
-      }
-      f(job % kSlots, first, mine, in, out);
-      if (!in.empty() || !out.empty()) ++job;
-      first = end;
-    }
-  }
-
-  // All memory that the jobs need, before the first: where there is too little, no result is there yet.
-  void make_room(const std::vector<LocatedPlane<T>>& planes, const Shape& frame) {
-    bool is_new = false;
-    each_job(planes, frame,
-             [&](std::size_t at, std::size_t, const auto&, const Arrays& in, const Arrays& out) {
-               if (in.empty() && out.empty()) return;
-               while (slots_.size() <= at) slots_.emplace_back(arena_);
-               Slot& slot = slots_[at];
-               is_new |= slot.in.place(in.given, frame, false);
-               slot.out.place(out.given, frame, true);
-               slot.flag.require(sizeof(int));
-             });
-    if (!is_new) return;  // else: memory is had in the order of the arena's stream
-    arena_.runtime().record(room_.get(), arena_.stream());
-    arena_.runtime().wait(up_.get(), room_.get());
-  }
+  struct Job {
+    std::size_t first = 0;  // plane
+    std::vector<LocatedPlane<T>> planes;
+    Arrays in, out;
+    std::size_t number = 0;  // among those that travel
+    bool travels() const { return !in.empty() || !out.empty(); }
+  };
 
   // Planes that lie in the same memory, such as the channels of an image, are one job.
   static std::size_t job_end(const std::vector<LocatedPlane<T>>& planes, std::size_t first,
@@ -136,22 +108,62 @@ class Pipeline {
     return end;
   }
 
+  static std::vector<Job> jobs_of(const std::vector<LocatedPlane<T>>& planes, const Shape& frame) {
+    std::vector<Job> jobs;
+    std::size_t number = 0;
+    for (std::size_t first = 0; first < planes.size();) {
+      const std::size_t end = job_end(planes, first, frame);
+      Job& job = jobs.emplace_back();
+      job.first = first;
+      job.planes.assign(planes.begin() + static_cast<std::ptrdiff_t>(first),
+                        planes.begin() + static_cast<std::ptrdiff_t>(end));
+      for (auto& plane : job.planes) {
+        job.in.add(plane.image_on_device, plane.view.image);
+        job.in.add(plane.weights_on_device, plane.view.weights);
+        job.in.add(plane.init_on_device, plane.view.init);
+        job.out.add(plane.out_on_device, plane.view.out);
+      }
+      if (job.travels()) job.number = number++;
+      first = end;
+    }
+    return jobs;
+  }
+
+  // All memory that the jobs need, before the first: where there is too little, no result is there yet. From
+  // the last on, so that the first jobs of all slots have their places afterwards.
+  void make_room(const std::vector<Job>& jobs, const Shape& frame) {
+    bool is_new = false;
+    for (auto job = jobs.rbegin(); job != jobs.rend(); ++job) {
+      if (!job->travels()) continue;
+      while (slots_.size() <= job->number % kSlots) slots_.emplace_back(arena_);
+      Slot& slot = slots_[job->number % kSlots];
+      is_new |= slot.in.place(job->in.given, frame, false);
+      slot.out.place(job->out.given, frame, true);
+      slot.flag.require(sizeof(int));
+    }
+    if (!is_new) return;  // else: memory is had in the order of the arena's stream
+    arena_.runtime().record(room_.get(), arena_.stream());
+    arena_.runtime().wait(up_.get(), room_.get());
+  }
+
   template <class Compute>
-  void run_job(std::size_t at, std::size_t first, std::vector<LocatedPlane<T>>& planes, const Arrays& in,
-               const Arrays& out, const Shape& frame, const int* bad, Compute& compute) {
+  void run_job(Job& job, const Shape& frame, const int* bad, Compute& compute) {
     Runtime& runtime = arena_.runtime();
     const Stream stream = arena_.stream();
     while (in_flight_.size() >= kSlots) finish();
+    const std::size_t at = job.number % kSlots;
     Slot& slot = slots_[at];
-    slot.in.place(in.given, frame, false);
-    slot.out.place(out.given, frame, true);
+    if (job.number >= kSlots) {  // there is room
+      slot.in.place(job.in.given, frame, false);
+      slot.out.place(job.out.given, frame, true);
+    }
     if (slot.computing) runtime.wait(up_.get(), slot.computed.get());
     slot.in.send(up_.get());
     runtime.record(slot.uploaded.get(), up_.get());
     runtime.wait(stream, slot.uploaded.get());
-    for (std::size_t i = 0; i < in.put.size(); ++i) in.put[i](slot.in.at(i));
-    for (std::size_t i = 0; i < out.put.size(); ++i) out.put[i](slot.out.at(i));
-    compute(first, planes);
+    for (std::size_t i = 0; i < job.in.put.size(); ++i) job.in.put[i](slot.in.at(i));
+    for (std::size_t i = 0; i < job.out.put.size(); ++i) job.out.put[i](slot.out.at(i));
+    compute(job.first, job.planes);
     runtime.record(slot.computed.get(), stream);
     slot.computing = true;
     runtime.wait(down_.get(), slot.computed.get());

@@ -77,7 +77,7 @@ class Replay {
   struct Run {
     std::string key;
     std::unique_ptr<Graph> graph;
-    bool refused;  // to be recorded
+    bool refused;  // to be recorded or launched
   };
 
   template <class F>

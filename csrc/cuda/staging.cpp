@@ -70,7 +70,7 @@ Pinned::Pinned(Pinned&& other) noexcept
 
 Pinned::~Pinned() { reset(); }
 
-void Pinned::reset() {
+void Pinned::reset() noexcept {
   if (data_) runtime_->release_pinned(std::exchange(data_, nullptr));
   size_ = 0;
 }

@@ -41,7 +41,7 @@ class Pinned {
   ~Pinned();
   char* data() const { return data_; }
   char* require(std::int64_t size);
-  void reset();
+  void reset() noexcept;
 
  private:
   Runtime* runtime_;

@@ -154,9 +154,10 @@ class Convolution final : public Layer {
     return true;
   }
   int64_t spills() const override { return kMostPixelsOfTile * (transposed_ ? stride_[1] : 1); }
-  int64_t scratch() const override {
-    if (!winograd_) return 0;
-    return winograd::kProducts * kWinogradBlock * (kernel_[0] * inputs_ / L + ceil_div(outputs_, L));
+  std::array<int64_t, 2> scratch() const override {
+    if (!winograd_) return {0, 0};
+    constexpr int64_t block = winograd::kProducts * kWinogradBlock;
+    return {block * kernel_[0] * (inputs_ / L), block * ceil_div(outputs_, L)};
   }
   int64_t stride() const { return stride_[1]; }
   bool takes_compact() const { return !transposed_ && groups_ == 1 && inputs_ < L; }

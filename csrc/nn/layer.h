@@ -82,8 +82,8 @@ class Layer {
   // It looks so far that its input is better kept whole.
   virtual bool looks_far() const { return false; }
   virtual void row(Call& call, int64_t y) const = 0;
-  // Floats that `row` works in, for each thread.
-  virtual int64_t scratch() const { return 0; }
+  // Floats that `row` works in, for each thread: in two pieces, which every layer shares.
+  virtual std::array<int64_t, 2> scratch() const { return {0, 0}; }
   // Multiplications for a pixel of the result, roughly; for dividing the work.
   virtual double cost(const std::vector<Shape>& in) const { return static_cast<double>(in[0].c); }
   // Channels to a block of the result: L, or all of the image's few.

@@ -329,14 +329,15 @@ Network::Frame Network::plan(int64_t inner_h, int64_t inner_w, int threads, int6
   base.lanes.assign(values, L);
   base.spill.assign(values, 0);
   base.margins.assign(values, Margin::none);
-  int64_t stride = 1, scratch = 0;
+  int64_t stride = 1;
+  std::array<int64_t, 2> scratch{};
   for (std::size_t v = 0; v < values; ++v) base.margins[v] = static_cast<Margin>(margins_[v]);
   for (const Step& step : steps_) {
     const auto out = static_cast<std::size_t>(step.out);
     base.lanes[out] = step.layer->lanes(base.shapes[out]);
     base.spill[out] = step.layer->spills();
     stride = std::max(stride, stride_of(*step.layer));
-    scratch = std::max(scratch, step.layer->scratch());
+    for (std::size_t i = 0; i < 2; ++i) scratch[i] = std::max(scratch[i], step.layer->scratch()[i]);
     if (step.in.empty() || base.margins[static_cast<std::size_t>(step.in[0])] == Margin::none) continue;
     const auto in = static_cast<std::size_t>(step.in[0]);
     const Range all = step.layer->reads(0, 1, {0, base.shapes[out].w}, base.shapes[in].w);
@@ -382,7 +383,7 @@ Network::Frame Network::plan(int64_t inner_h, int64_t inner_w, int threads, int6
         if (frame.kept[v]) frame.last[v] = stages;
     frame.place();
     const int64_t room = max_memory > 0 ? max_memory : 0;
-    const int64_t taken = 4 * (frame.arena + scratch * threads);
+    const int64_t taken = 4 * (frame.arena + (scratch[0] + scratch[1]) * threads);
     int64_t workers = 0;
     for (int s = 0; s < stages; ++s) {
       frame.stages.push_back(plan_stage(frame, s, threads, room ? std::max<int64_t>(1, room - taken) : 0));

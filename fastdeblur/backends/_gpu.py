@@ -25,7 +25,7 @@ def out_of_memory(device: int, needed: int, asked: int, free: int) -> OutOfMemor
 
 def must_wait(planes: Sequence[Plane]) -> bool:
     """Whether a call may return only when it is done: its caller may let go of an array whose memory is then given to others."""
-    arrays = (a for plane in planes for a in (plane.image, plane.weights, plane.init))
+    arrays = (a for plane in planes for a in (plane.image, plane.weights, plane.init, plane.out))
     return any(isinstance(a, DeviceArray) and not a.library.keeps_order for a in arrays)
 
 

@@ -215,8 +215,6 @@ def deblur(
             "--tol": tol,
         }
         worker: Worker
-        if model is None:
-            _check_no_options({"--precision": precision}, "needs --model")
         if model is not None:
             others: dict[str, Any] = {"--kind": kind, "--quality": quality, "--method": method, **given}
             others |= {"--boundary": boundary, "--volume": volume or None}
@@ -239,6 +237,7 @@ def deblur(
                 {"--backend": None if backend is Backend.auto else backend, "--device": device},
                 "needs --psf or --model",
             )
+            _check_no_options({"--precision": precision}, "needs --model")
             worker = Finder(
                 Search(
                     kind=(kind or Kind.auto).value,
@@ -249,6 +248,7 @@ def deblur(
             )
         else:
             _check_no_options({"--kind": kind, "--quality": quality}, "has no meaning with --psf")
+            _check_no_options({"--precision": precision}, "needs --model")
             method = method or Method.richardson_lucy
             _check_options(method, boundary, given)
             settings = Settings(

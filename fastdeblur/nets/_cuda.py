@@ -105,11 +105,9 @@ class CudaNet:
         )
         try:
             with self._device_errors((height, width), run.psf):
-                try:
-                    bad = self._net.run(*arguments)
-                except core().OutOfDeviceMemory:  # what was kept of larger frames may be all that is lacking
-                    self._net.release()
-                    self._plans.clear()
+                bad = self._first_run(*arguments)
+                if bad is None:  # what was kept of larger frames may be all that is lacking
+                    self.release()
                     bad = self._net.run(*arguments)
         except ValueError as error:
             if isinstance(error, InvalidArgument):
@@ -119,6 +117,22 @@ class CudaNet:
             _explain(image, limit * white)
         if bad:
             raise self._overflow()
+
+    def _first_run(self, *arguments: Any) -> str | None:
+        """What the core answers, or None where memory is short: with the error gone, and what it held with it."""
+        try:
+            return str(self._net.run(*arguments))
+        except core().OutOfDeviceMemory:
+            return None
+
+    def kept(self) -> int:
+        """Device bytes that the last run has left to the next, but for those of Wiener filters."""
+        return int(self._net.kept())
+
+    def release(self) -> None:
+        """Give back what is kept for the next run."""
+        self._plans = {}
+        self._net.release()
 
     def _wiener(
         self,
@@ -149,11 +163,13 @@ class CudaNet:
         kernel = np.ascontiguousarray(psf, np.float32)
         key = (shape, kernel.shape, kernel.tobytes())
         if any(known[:-1] != key for known in self._plans):
-            self._plans.clear()
-        if (*key, boundary) not in self._plans:
+            self._plans = {}
+        plans = self._plans  # which another thread may replace meanwhile
+        plan = plans.get((*key, boundary))
+        if plan is None:
             frame = Frame.of(shape, kernel.shape, boundary)
             maps = _as_tuples(frame.maps())
-            self._plans[(*key, boundary)] = core().DeconvolverF32(
+            plan = plans[(*key, boundary)] = core().DeconvolverF32(
                 device=self._device,
                 psfs=kernel[None],
                 data_maps=maps,
@@ -161,7 +177,7 @@ class CudaNet:
                 keep=True,
                 **_geometry(frame),
             )
-        return self._plans[(*key, boundary)]
+        return plan
 
     def _overflow(self) -> InvalidArgument:
         hint = "" if self._precision == "float32" else "; precision='float32' may bear them"

@@ -62,8 +62,8 @@ class NativeNet:
             raise _named(error) from error
 
     def kept(self) -> int:
-        """Bytes that the last run has left to the next."""
-        return int(self._net.kept())
+        """Bytes that the last run has left to the next, plans of Wiener filters included."""
+        return int(self._net.kept()) + sum(_plan_bytes(*known[1]) for known in list(self._plans))
 
     def run(
         self,
@@ -108,8 +108,11 @@ class NativeNet:
     def _wiener_memory(self, height: int, width: int, threads: int) -> int:
         """Two spectra of the grid for each boundary: the channel's and the transfer function."""
         boundaries = {node.attributes["boundary"] for node in self._graph.nodes if node.op == "fft_wiener"}
-        grid = self._graph.padded(height, width)
-        return sum(2 * 4 * (grid[0] + 64) * (grid[1] + 64) for _ in boundaries)
+        return len(boundaries) * _plan_bytes(*self._graph.padded(height, width))
+
+
+def _plan_bytes(height: int, width: int) -> int:
+    return 2 * 4 * (height + 64) * (width + 64)
 
 
 def _named(error: ValueError) -> Exception:

@@ -255,12 +255,15 @@ class Model:
     ) -> Any:
         """A call's result by a `_cuda.CudaNet`."""
         white, (height, width) = _white(array.dtype), layout.spatial
-        needed = net.memory(height, width, None if kernels is None else kernels.shape[1:])
-        if limit is not None and needed > limit:
-            raise OutOfMemory(
-                f"max_memory: the network {self.name!r} takes {needed:,} bytes on the device for a frame of {height} x {width} "
-                f"pixels, and is not run in tiles there; got {limit:,}"
-            )
+        if limit is not None:
+            needed = net.memory(height, width, None if kernels is None else kernels.shape[1:])
+            if needed > limit:
+                raise OutOfMemory(
+                    f"max_memory: the network {self.name!r} takes {needed:,} bytes on the device for a frame of {height} x {width} "
+                    f"pixels, and is not run in tiles there; got {limit:,}"
+                )
+            if net.kept() > limit:  # of a larger frame
+                net.release()
         result = as_out(out, array.shape, np.dtype(np.float32), image=array)
         if (
             isinstance(result, DeviceArray)

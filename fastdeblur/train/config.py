@@ -25,6 +25,15 @@ def key(rule: Rule, default: Any = ...) -> Any:
     return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
 
 
+def _by_kind(key: str, value: Any) -> tuple[float, ...]:
+    found: tuple[float, ...] = several(number(0))(key, value)
+    if len(found) != len(PSF_KINDS):
+        raise wrong(key, f"{len(PSF_KINDS)} values", value)
+    if sum(found) <= 0:
+        raise wrong(key, "a sum > 0", value)
+    return found
+
+
 @dataclass(frozen=True)
 class PSFs:
     """[data.psf], or several [[data.psf]]: the blurs of synthetic pairs.
@@ -34,7 +43,7 @@ class PSFs:
 
     weight: float = key(number(0, above=True), 1.0)
     sizes: tuple[int, int] = key(span(count(3)), (9, 21))
-    shares: tuple[float, ...] = key(several(number(0), least=len(PSF_KINDS)), (1.0, 0.0, 0.0, 0.0))
+    shares: tuple[float, ...] = key(_by_kind, (1.0, 0.0, 0.0, 0.0))
     anxiety: tuple[float, float] = key(span(number(0, 1, above=True)), (0.005, 0.005))
     exposure: tuple[float, float] = key(span(number(0, 1, above=True)), (1.0, 1.0))
 
@@ -177,6 +186,11 @@ class Config:
         for name in ("validation", "checkpoint_every", "description", "card"):
             del everything[name]
         del everything["optimiser"]["steps"], everything["data"]["workers"]
+        if not everything["start"]:
+            del everything["start"]
+        if len(psfs := everything["data"]["psf"]) == 1:
+            (everything["data"]["psf"],) = psfs
+            del psfs[0]["weight"]
         return json.dumps(everything, sort_keys=True)
 
 
@@ -286,12 +300,6 @@ def _check_together(config: Config) -> None:
         raise InvalidArgument(
             "loss.vgg16: expected the file of VGG16's weights, since loss.perceptual > 0, got none"
         )
-    for k, psfs in enumerate(data.psf):
-        where = f"data.psf[{k}].shares" if len(data.psf) > 1 else "data.psf.shares"
-        if len(psfs.shares) != len(PSF_KINDS):
-            raise wrong(where, f"{len(PSF_KINDS)} values", list(psfs.shares))
-        if sum(psfs.shares) <= 0:
-            raise wrong(where, "a sum > 0", list(psfs.shares))
     if len(optimiser.betas) != 2:
         raise wrong("optimiser.betas", "2 values", list(optimiser.betas))
     if max(optimiser.betas) >= 1:

@@ -69,7 +69,7 @@ def card_text(run: Run, parameters: int) -> str:
         for name in ("psnr", "l1", "charbonnier", "frequency", "perceptual", "adversarial")
         if getattr(config.loss, name)
     )
-    begun = f", begun with the weights of `{config.start}`" if config.start else ""
+    begun = f", begun with the weights of `{Path(config.start).name}`" if config.start else ""
     lines.append(
         f"- Training: {run.step:,} steps of {data.batch} crops of {data.crop} x {data.crop} pixels, loss {terms}, AdamW at "
         f"{plan.rate:g} with a cosine, moving average of the weights{begun}; {run.seconds / 60:.0f} minutes on {_machine(run)}."

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
 
 from fastdeblur import nets
 from fastdeblur.errors import InvalidArgument
@@ -13,7 +13,7 @@ from fastdeblur.nets.model import SUFFIX
 from fastdeblur.train.layers import Scale
 
 
-def begin_with(network: nn.Module, start: str, root: Path) -> None:
+def begin_with(network: Any, start: str, root: Path) -> None:
     """Give a network the weights of a model file that was exported from one of the same kind.
 
     start : a name of `nets.available`, or a file below root. The file's layers bear the names of the modules that they came from.
@@ -31,6 +31,11 @@ def begin_with(network: nn.Module, start: str, root: Path) -> None:
         raise InvalidArgument(
             f"start: expected a network or a file *{SUFFIX}, got {start!r} ({error})"
         ) from error
+    unit = (graph.input.scale, graph.input.offset)
+    if unit != (network.scale, network.offset):
+        raise InvalidArgument(
+            f"start: expected a network of images in the model's unit, got {start!r} with scale and offset {unit}"
+        )
     parameters = dict(network.named_parameters())
     found = {}
     for node in graph.nodes:

@@ -59,7 +59,7 @@ void work(Device& device, Stepped<T>& d, Scene<T>& scene, bool on_device) {
       [&](int64_t, int64_t, double, const auto& estimate) {
         device.here = false;  // as a function of somebody else's may leave it
         estimate(MutableImageView<T>{seen.data(), {scene.frame[2] * e, 0, e}}, false);
-        device.here = false;
+        require(!device.here, "the caller's device stays the current one");
         return true;
       },
       nullptr, no_poll);
@@ -142,7 +142,10 @@ void short_of_memory() {
     scene.forget();
     return scene.out.values;
   }();
-  // The first is in device memory and would be done before the second asks for buffers to travel through.
+  // The first is in device memory, and would be done before the second asks for buffers to travel through;
+  // the last are larger, so that buffers grow while there are results.
+  for (std::size_t i = 3; i < 6; ++i)
+    scene.images[i] = Array::make(Element::f64, scene.frame, scene.random, 1, 100, true);
   auto planes = scene.planes(false);
   planes[0] = scene.planes(true)[0];
   std::int64_t failures = 0;
@@ -160,8 +163,8 @@ void short_of_memory() {
           d->richardson_lucy(planes, options, false, {}, nullptr, [] {});
         else
           d->wiener(planes, WienerOptions<T>{T(0.1)}, nullptr, [] {});
-        break;  // there was none so late
-      } catch (const cuda::OutOfDeviceMemory&) {
+        break;                               // there was none so late
+      } catch (const std::runtime_error&) {  // OutOfDeviceMemory, or DeviceFailure for pinned memory
         ++failures;
         require(scene.out.values == untouched, "nothing is written");
       }
@@ -211,7 +214,8 @@ void other_errors() {
     options.iterations = 3;
     d->richardson_lucy(
         scene.planes(false), options, true,
-        [](int64_t plane, int64_t, double, const auto&) -> bool {
+        [&](int64_t plane, int64_t, double, const auto&) -> bool {
+          device.here = false;
           if (plane == 1) throw Stop{};
           return true;
         },

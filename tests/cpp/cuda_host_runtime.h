@@ -107,6 +107,7 @@ class HostRuntime final : public cuda::Runtime {
   }
   void* allocate_pinned(std::size_t bytes) override {
     fail_or_go();
+    if (device_.allocations++ == device_.fail_allocation) throw cuda::DeviceFailure("no pinned memory");
     return make(bytes);
   }
   void release_pinned(void* memory) noexcept override { unmake(memory); }
@@ -207,8 +208,14 @@ class HostRuntime final : public cuda::Runtime {
   void abandon_capture(Stream) noexcept override { capturing_ = nullptr; }
 
   std::shared_ptr<void> enter() override {
+    struct Guard {
+      Device& device;
+      bool before;
+      ~Guard() { device.here = before; }
+    };
+    const auto guard = std::shared_ptr<Guard>(new Guard{device_, device_.here});
     device_.here = true;
-    return std::make_shared<int>(0);
+    return guard;
   }
   void stay() override {
     fail_or_go();

@@ -49,7 +49,9 @@ class Net {
   // no run can have.
   virtual double memory(int64_t h, int64_t w) const = 0;
   virtual int64_t channels() const = 0;
-  // Gives back what is kept for the next run.
+  // Bytes of it that the last run has left to the next.
+  virtual int64_t kept() = 0;
+  // Gives them back.
   virtual void release() = 0;
 };
 

@@ -79,6 +79,10 @@ class DeviceNet final : public Net {
     } catch (...) {
       // What was begun still uses this memory and the caller's.
       try {
+        runtime_->stay();
+      } catch (...) {
+      }
+      try {
         runtime_->synchronize(stream);
       } catch (...) {
       }
@@ -94,6 +98,11 @@ class DeviceNet final : public Net {
   }
 
   int64_t channels() const override { return built_.channels; }
+
+  int64_t kept() override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return scratch_.size() + images_.size() * static_cast<int64_t>(sizeof(float));
+  }
 
   void release() override {
     const std::lock_guard<std::mutex> lock(mutex_);
