@@ -246,6 +246,15 @@ def test_a_broken_image_is_an_error(tmp_path):
         read_image(tmp_path / "x.png", 3)
 
 
+def test_photos_that_are_left_out_are_told_of(tmp_path):
+    write_photos(tmp_path / "photos", range(3))
+    write_photos(tmp_path / "photos", range(3, 5), height=70)
+    with pytest.warns(
+        UserWarning, match="data.folders: 2 of 5 photos are left out, with fewer than 100 pixels"
+    ):
+        training_source(parse_config(config(data__crop=92)), tmp_path, 3)
+
+
 def test_too_small_images_are_an_error(folder):
     with pytest.raises(InvalidArgument, match="at least 500 pixels on each side, got none among 3 files"):
         Images(image_files(folder / "photos"), 3, 500)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +29,12 @@ def training_source(config: Config, root: Path, channels: int) -> Source:
     largest = data.crop + _reach(config)
     smallest = largest * (2 if data.degradation.reduced else 1)
     images = Images(_files("data.folders", data.folders, root), channels, smallest)
+    if images.left_out:
+        warnings.warn(
+            f"data.folders: {images.left_out} of {images.left_out + len(images.arrays)} photos are left out, with fewer than "
+            f"{smallest} pixels on a side, which the crop, the largest kernel and data.degradation.reduced need",
+            stacklevel=2,
+        )
     return Synthetic(images, data.psf, data.degradation, crop=data.crop, batch=data.batch, seed=config.seed)
 
 

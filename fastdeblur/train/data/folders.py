@@ -42,12 +42,13 @@ class Images:
     ----------
     files : image files.
     channels : 1 or 3.
-    smallest : photos with fewer rows or columns are left out.
+    smallest : photos with fewer rows or columns are left out; ``left_out`` says how many.
     """
 
     def __init__(self, files: Sequence[Path], channels: int, smallest: int) -> None:
         arrays: list[NDArray[Any]] = [read_image(path, channels) for path in files]
         self.arrays = [array for array in arrays if min(array.shape[:2]) >= smallest]
+        self.left_out = len(arrays) - len(self.arrays)
         if not self.arrays:
             raise InvalidArgument(
                 f"data: expected images of at least {smallest} pixels on each side, got none among {len(arrays)} files"
