@@ -204,8 +204,10 @@ def require_nonnegative(array: NDArray[Any], name: str, where: NDArray[Any] | No
         raise InvalidArgument(f"{name}: expected values >= 0, got {array[index]} at index {index}{hint}")
 
 
-def as_number(value: Any, name: str, *, minimum: float = 0.0, dtype: Any = np.float64) -> float:
-    """A finite real scalar not below the minimum, and finite in the dtype to compute in too."""
+def as_number(
+    value: Any, name: str, *, minimum: float = 0.0, above: bool = False, dtype: Any = np.float64
+) -> float:
+    """A finite real scalar not below the minimum (or above it), and finite in the dtype to compute in too."""
     try:
         scalar = np.ndim(value) == 0 and not isinstance(value, (str, bytes)) and not np.iscomplexobj(value)
         number = float(value) if scalar else math.nan
@@ -213,8 +215,10 @@ def as_number(value: Any, name: str, *, minimum: float = 0.0, dtype: Any = np.fl
         number = math.inf
     except (TypeError, ValueError):
         number = math.nan
-    if not math.isfinite(number) or number < minimum:
-        raise InvalidArgument(f"{name}: expected a finite number >= {minimum:g}, got {value!r}")
+    if not math.isfinite(number) or number < minimum or (above and number == minimum):
+        raise InvalidArgument(
+            f"{name}: expected a finite number {'>' if above else '>='} {minimum:g}, got {value!r}"
+        )
     if number > float(np.finfo(dtype).max):
         raise InvalidArgument(f"{name}: expected a number that {np.dtype(dtype)} can hold, got {value!r}")
     return number

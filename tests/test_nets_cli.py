@@ -106,8 +106,32 @@ def test_a_network_that_takes_a_psf(place):
     assert np.abs(opened("out.png") - np.clip(wanted, 0, 1) * 255).max() <= 1.01
 
 
+def test_noise_and_memory_reach_the_network(place, monkeypatch):
+    given = []
+    original = nets.Model.__call__
+
+    def spied(self, image, psf=None, **options):
+        given.append((options["noise"], options["max_memory"]))
+        return original(self, image, psf, **options)
+
+    monkeypatch.setattr(nets.Model, "__call__", spied)
+    arguments = ("deblur", "grey.png", "--psf", "motion:5", "--noise", "0.02", "--max-memory", "700")
+    assert run(*arguments, "-o", "a.png", "--model", "dwdn-s").exit_code == 0
+    assert given == [(0.02, 700_000_000)]
+    refused = run(
+        "deblur", "grey.png", "-o", "b.png", "--psf", "motion:5", "--noise", "-1", "--model", "dwdn-s"
+    )
+    assert "noise: expected a finite number > 0, got -1" in refused.stderr
+
+
 REFUSED = [
-    (["rgb.png", "--model", "sharp"], "expected one of"),
+    (["rgb.png", "--model", "sharp"], "--model: expected one of"),
+    (
+        ["rgb.png", "--model", "blend3.safetensors", "--noise", "0.1"],
+        "--noise: has no meaning for the network 'blend3'",
+    ),
+    (["rgb.png", "--noise", "0.1"], "--noise: needs --model"),
+    (["rgb.png", "--psf", "motion:5", "--max-memory", "9"], "--max-memory: needs --model"),
     (["rgb.png", "--model", "none.safetensors"], "cannot be read"),
     (["rgb.png", "--model", "rgb.png"], "rgb.png: model file"),
     (["rgb.png", "--model", "blend3.safetensors", "--psf", "motion:5"], "psf: expected None for the network"),

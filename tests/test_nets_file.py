@@ -252,7 +252,7 @@ GRAPHS = [
     (setting("nodes", 4, "attributes", "factor", [2, 0]), "factor"),
     (setting("nodes", 4, "attributes", "factor", [2, 1e-12]), "factor"),
     (setting("nodes", 4, "attributes", "factor", [4, 2]), "joins values of the same height"),
-    (setting("nodes", 4, "attributes", "factor", [1 << 16, 2]), "more than 2147483648 pixels"),
+    (setting("nodes", 4, "attributes", "factor", [1 << 16, 2]), "factor: expected two whole numbers up to 4096"),
     (setting("nodes", 4, "attributes", "mode", "cubic"), "mode"),
     (setting("nodes", 7, "inputs", [6, 4]), "second value"),
 ]  # fmt: skip
@@ -277,7 +277,24 @@ TEXTS = [
     (NESTED, "nested too deeply"),
     ('{"a":' * 50_000 + "1" + "}" * 50_000, "nested too deeply"),
     ("\x00", "JSON"),
+    # Found in time that grows as the text does, not as its square.
+    ("{" + ",".join(f'"k{i}":1' for i in range(300_000)) + ',"k299999":2}', "'k299999' twice"),
 ]
+
+
+def test_numbers_that_no_engine_bears_are_refused():
+    """By the rules of the file, so that every engine says the same."""
+    wide = {"weight": np.ones((1, 1, 1, 4097), np.float32)}
+    for op in ("conv2d", "conv_transpose2d"):
+        with pytest.raises(ModelError, match="weight: expected a kernel of at most 4096 taps, got 1 x 4097"):
+            Graph("net", "", Input(1), Output(1), (1, 1), (make_node(op, [0], {}, wide),))
+    for key, value in (("stride", [4097, 1]), ("padding", [0, 0, 4097, 0])):
+        with pytest.raises(ModelError, match=f"{key}: expected .* to 4096"):
+            make_node("conv2d", [0], {key: value}, {"weight": np.ones((1, 1, 3, 3), np.float32)})
+    up, down = ({"factor": [f, 1], "mode": "nearest"} for f in (4096, 1 / 4096))
+    nodes = (make_node("resize", [0], up), make_node("resize", [1], down))
+    with pytest.raises(ModelError, match="more than 2147483648 pixels"):
+        Graph("net", "", Input(1), Output(2), (1, 1), nodes)
 
 
 @pytest.mark.parametrize(("text", "says"), TEXTS, ids=[says for _, says in TEXTS])

@@ -91,6 +91,24 @@ def test_each_thread_s_room_for_winograd_s_products_is_counted(taps, has):
     assert (two > one) == has
 
 
+def test_a_limit_holds_for_the_plans_of_wiener_filters_too():
+    from fastdeblur.nets._native import NativeNet
+
+    values = tensors(np.random.default_rng(3), log_balance=(1,))
+    net = NativeNet(graph(make_node("fft_wiener", [0], {}, values), channels=1, psf=True))
+    whole = net.memory(200, 300, 1, 0)
+    assert net.memory(200, 300, 1, whole) <= whole
+    with pytest.raises(
+        OutOfMemory, match=r"max_memory: expected at least (\d+) bytes for this frame, got 1000"
+    ) as caught:
+        net.memory(200, 300, 1, 1000)
+    least = int(str(caught.value).split()[4])
+    assert 2 * 4 * 200 * 300 < net.memory(200, 300, 1, least) <= least
+    image = np.random.default_rng(4).random((1, 200, 300), np.float32)
+    with pytest.raises(OutOfMemory, match=f"at least {least} bytes for this frame, got {least - 1}"):
+        net.run(image, np.empty_like(image), PSF, 0.0, 1, least - 1)
+
+
 def run_native(network, image, psf=None, noise=None, threads=1, limit=0):
     from fastdeblur.nets._native import NativeNet
 

@@ -175,6 +175,13 @@ def test_a_network_that_takes_a_psf(with_noise):
     assert ops(model) == ["conv2d", "fft_wiener", "conv2d"]
 
 
+def test_without_a_name_it_is_the_file_s_or_the_class_s(tmp_path):
+    module, example = nn.Conv2d(4, 4, 1), torch.rand(1, 4, 8, 8)
+    assert nets.from_torch(module, example).name == "Conv2d"
+    assert nets.from_torch(module, example, tmp_path / "mine.safetensors").name == "mine"
+    assert nets.load(tmp_path / "mine.safetensors").name == "mine"
+
+
 def test_normalisation_belongs_to_the_file():
     model = export(nn.Tanh(), scale=2.0, offset=-1.0, out_scale=0.5, out_offset=0.5)
     image = np.random.default_rng(0).random((4, 9, 9)).astype(np.float32)
@@ -266,6 +273,7 @@ class Wrong(nn.Module):
 
 
 IMAGE = torch.rand(1, 4, 8, 8)
+STEPPED = nn.Sequential(nn.Conv2d(4, 8, 2, stride=2), nn.ConvTranspose2d(8, 4, 2, stride=2))
 ARGUMENTS = [
     (lambda: nets.from_torch(len, IMAGE, name="a"), "module: expected a torch.nn.Module"),
     (
@@ -283,6 +291,7 @@ ARGUMENTS = [
     (lambda: nets.from_torch(CONV, IMAGE, name="a", multiple_of=0), "multiple_of: expected"),
     (lambda: nets.from_torch(nn.Conv2d(4, 5, 1), IMAGE, name="a"), "channels, got one with 5"),
     (lambda: nets.from_torch(nn.Conv2d(4, 4, 3), IMAGE, name="a"), "pixels for an image of"),
+    (lambda: nets.from_torch(STEPPED, IMAGE), "multiple_of says what sizes it is for"),
     (lambda: nets.from_torch(Wrong(), IMAGE - 0.5, name="a", scale=-1), "within 0.0001 of the module's"),
 ]
 

@@ -89,6 +89,15 @@ def test_perceptual_loss_is_the_distance_of_features(tmp_path, pair):
     )
 
 
+def test_the_file_of_perceptual_loss_lies_below_the_data(tmp_path, pair):
+    torch.save(vgg(), tmp_path / "vgg16.pth")
+    weights = Loss(perceptual=1.0, vgg16="vgg16.pth")
+    a, b = (x.float() for x in pair)
+    torch.testing.assert_close(Content(weights, tmp_path)(a, b), Perceptual(tmp_path / "vgg16.pth")(a, b))
+    with pytest.raises(InvalidArgument, match=r"loss\.vgg16: expected a file of weights, got"):
+        Content(weights, tmp_path / "elsewhere")
+
+
 def test_perceptual_loss_wants_vggs_weights(tmp_path):
     with pytest.raises(InvalidArgument, match=r"loss\.vgg16: expected a file of weights, got"):
         Perceptual(tmp_path / "none.pth")

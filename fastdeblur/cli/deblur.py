@@ -183,6 +183,19 @@ def deblur(
             metavar="cpu|cuda|cuda:N", help="with --psf or --model: where to compute (default cpu)."
         ),
     ] = None,
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            help="with --model, for a network that takes it: standard deviation of the picture's noise, where white is 1 "
+            "(default: measured)."
+        ),
+    ] = None,
+    max_memory: Annotated[
+        int | None,
+        typer.Option(
+            metavar="MB", min=1, help="with --model: megabytes that the network may take beside the picture."
+        ),
+    ] = None,
     precision: Annotated[
         Precision | None,
         typer.Option(
@@ -214,6 +227,7 @@ def deblur(
             "--background": background,
             "--tol": tol,
         }
+        only_networks = {"--noise": noise, "--max-memory": max_memory, "--precision": precision}
         worker: Worker
         if model is not None:
             others: dict[str, Any] = {"--kind": kind, "--quality": quality, "--method": method, **given}
@@ -227,6 +241,8 @@ def deblur(
                 gamma=_gamma(gamma, linear),
                 device=_device(device),
                 precision=(precision or Precision.auto).value,
+                noise=noise,
+                max_memory=None if max_memory is None else max_memory * 1_000_000,
             )
         elif psf is None:
             others = {"--method": method, "--boundary": boundary, "--volume": volume or None, **given}
@@ -237,7 +253,7 @@ def deblur(
                 {"--backend": None if backend is Backend.auto else backend, "--device": device},
                 "needs --psf or --model",
             )
-            _check_no_options({"--precision": precision}, "needs --model")
+            _check_no_options(only_networks, "needs --model")
             worker = Finder(
                 Search(
                     kind=(kind or Kind.auto).value,
@@ -248,7 +264,7 @@ def deblur(
             )
         else:
             _check_no_options({"--kind": kind, "--quality": quality}, "has no meaning with --psf")
-            _check_no_options({"--precision": precision}, "needs --model")
+            _check_no_options(only_networks, "needs --model")
             method = method or Method.richardson_lucy
             _check_options(method, boundary, given)
             settings = Settings(

@@ -34,8 +34,16 @@ class Network:
         gamma: str | float | None,  # None: the picture's own
         device: str | None = None,
         precision: str = "auto",
+        noise: float | None = None,  # of the numbers that the network takes, in units of white
+        max_memory: int | None = None,
     ):
-        self.model = nets.load(name)
+        try:
+            self.model = nets.load(name)
+        except InvalidArgument as error:
+            raise type(error)(str(error).replace("name_or_path:", "--model:", 1)) from None
+        if noise is not None and not self.model.takes_noise:
+            raise InvalidArgument(f"--noise: has no meaning for the network {self.model.name!r}")
+        self._noise, self._max_memory = noise, max_memory
         ordinal = place(device, backend)
         engines.choose(backend, self.model.graph, ordinal)
         as_precision(precision, ordinal)
@@ -57,7 +65,7 @@ class Network:
                 raise InvalidArgument(
                     f"image: expected a float picture whose white is 1, got one as bright as {np.abs(values).max():.3g}"
                 )
-            self.model.check(values, self.psf, channel_axis=self._axis(values))
+            self.model.check(values, self.psf, noise=self._noise, channel_axis=self._axis(values))
         except InvalidArgument as error:
             raise InvalidArgument(f"{place}{error}") from None
 
@@ -72,6 +80,8 @@ class Network:
                 channel_axis=self._axis(values),
                 n_threads=self._threads,
                 backend=self._backend,
+                noise=self._noise,
+                max_memory=self._max_memory,
                 device=self._device,
                 precision=self._precision,
             ).astype(values.dtype)

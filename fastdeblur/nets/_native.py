@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from copy import copy
 from typing import Any
 
@@ -18,8 +19,6 @@ from fastdeblur.methods.wiener import WienerParams
 from fastdeblur.nets.graph import Graph
 from fastdeblur.nets.layers import FrameError
 from fastdeblur.nets.reference import Run, balances
-
-_TOO_LITTLE = "max_memory: "  # how the core's message begins
 
 
 class NativeNet:
@@ -54,12 +53,11 @@ class NativeNet:
 
     def memory(self, height: int, width: int, threads: int, limit: int) -> int:
         """Bytes beyond image and result; limit 0 is none. Raises OutOfMemory, FrameError."""
+        filters = self._wiener_memory(height, width)
         try:
-            return int(self._net.memory(height, width, threads, limit)) + self._wiener_memory(
-                height, width, threads
-            )
+            return filters + int(self._net.memory(height, width, threads, _left(limit, filters)))
         except ValueError as error:
-            raise _named(error) from error
+            raise _named(error, limit, filters) from error
 
     def kept(self) -> int:
         """Bytes that the last run has left to the next, plans of Wiener filters included."""
@@ -89,10 +87,11 @@ class NativeNet:
                     [Plane(values[at], result[at], 0)],
                 )
 
+        filters = self._wiener_memory(*image.shape[1:])
         try:
-            self._net.run(image, out, wiener, threads, limit)
+            self._net.run(image, out, wiener, threads, _left(limit, filters))
         except ValueError as error:
-            raise _named(error) from error
+            raise _named(error, limit, filters) from error
 
     def _plan(self, boundary: str, shape: tuple[int, ...], psf: Any, threads: int) -> NativePlan:
         """One for each boundary, kept as long as frames and PSF stay the same: a stream of frames plans once."""
@@ -105,7 +104,7 @@ class NativeNet:
             self._plans[(*key, boundary)] = NativePlan(_isa.load_core(), frame, kernel[None], threads, True)
         return self._plans[(*key, boundary)]
 
-    def _wiener_memory(self, height: int, width: int, threads: int) -> int:
+    def _wiener_memory(self, height: int, width: int) -> int:
         """Two spectra of the grid for each boundary: the channel's and the transfer function."""
         boundaries = {node.attributes["boundary"] for node in self._graph.nodes if node.op == "fft_wiener"}
         return len(boundaries) * _plan_bytes(*self._graph.padded(height, width))
@@ -115,6 +114,16 @@ def _plan_bytes(height: int, width: int) -> int:
     return 2 * 4 * (height + 64) * (width + 64)
 
 
-def _named(error: ValueError) -> Exception:
+def _left(limit: int, filters: int) -> int:
+    """Of a limit in bytes (0 is none), what the Wiener filters leave."""
+    return max(limit - filters, 1) if limit else 0
+
+
+def _named(error: ValueError, limit: int, filters: int) -> Exception:
     text = str(error)
-    return OutOfMemory(text) if text.startswith(_TOO_LITTLE) else FrameError(text)
+    needed = re.match(r"max_memory: expected at least (\d+) bytes", text)
+    if needed is None:
+        return FrameError(text)
+    return OutOfMemory(
+        f"max_memory: expected at least {int(needed[1]) + filters} bytes for this frame, got {limit}"
+    )

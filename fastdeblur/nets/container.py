@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,8 +29,8 @@ def parse(text: str | bytes, what: str) -> Any:
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(items)
         if len(found) != len(items):
-            names = [name for name, _ in items]
-            twice = next(name for name in names if names.count(name) > 1)
+            # Found in one go: to count each name in all of a large file would take hours.
+            (twice, _), *_ = Counter(name for name, _ in items).most_common(1)
             raise ModelError(f"{what}: expected each key once, got {short(twice)} twice")
         return found
 

@@ -209,6 +209,7 @@ def _require_frame(graph: Graph, size: int) -> None:
     except FrameError as error:
         raise ModelError(
             f"expected a network for frames of every size from some size on, but of {size} x {size} pixels: {error}"
+            f"{'; multiple_of says what sizes it is for, and others are continued' if size % 2 else ''}"
         ) from None
 
 

@@ -120,9 +120,18 @@ def _kernel_axis(node: Node, axis: int) -> tuple[int, int, int, int]:
     )
 
 
+def _expect_taps(node: Node) -> None:
+    height, width = node.tensors["weight"].shape[2:]
+    if height * width > rules.MOST_STEP:
+        raise ModelError(
+            f"weight: expected a kernel of at most {rules.MOST_STEP} taps, got {height} x {width}"
+        )
+
+
 def _conv2d(node: Node, shapes: list[Shape]) -> Shape:
     (c, *size), groups = shapes[0], node.attributes["groups"]
     _expect(node, "weight", (None, None, None, None), "(O, C/groups, kh, kw)")
+    _expect_taps(node)
     o, per_group, *_ = node.tensors["weight"].shape
     if c % groups or o % groups or per_group != c // groups:
         raise ModelError(
@@ -155,6 +164,7 @@ def _conv2d_reach(node: Node, axis: int, reach: Reach) -> Reach:
 def _conv_transpose2d(node: Node, shapes: list[Shape]) -> Shape:
     (c, *size), groups = shapes[0], node.attributes["groups"]
     _expect(node, "weight", (c, None, None, None), "(C, O/groups, kh, kw)")
+    _expect_taps(node)
     if c % groups:
         raise ModelError(f"groups: expected a divisor of the {c} channels, got {groups}")
     o = node.tensors["weight"].shape[1] * groups
@@ -188,7 +198,7 @@ def _linear(node: Node, shapes: list[Shape]) -> Shape:
     return _sized(o, h, w)
 
 
-_CONVOLUTION = {"stride": rules.pair(), "padding": rules.margins(), "groups": rules.count(1)}
+_CONVOLUTION = {"stride": rules.pair(rules.MOST_STEP), "padding": rules.margins(), "groups": rules.count(1)}
 
 
 # -------------------------------------------------------------------------------- pointwise, and statistics
@@ -378,7 +388,7 @@ LAYERS: dict[str, Layer] = {
     ),
     "add": Layer(reference.add, _broadcast, inputs=(2, 2)),
     "multiply": Layer(reference.multiply, _broadcast, inputs=(2, 2)),
-    "concat": Layer(reference.concat, _concat, inputs=(2, rules.MOST)),
+    "concat": Layer(reference.concat, _concat, inputs=(2, rules.MOST_STEP)),
     "fft_wiener": Layer(
         reference.fft_wiener,
         _same("log_balance"),

@@ -410,10 +410,7 @@ class Model:
             raise InvalidArgument(
                 f"noise: expected None for the network {self.name!r}, which has no use for it"
             )
-        level = as_number(noise, "noise", dtype=np.float32)
-        if level == 0:
-            raise InvalidArgument("noise: expected a number > 0, got 0")
-        return level
+        return as_number(noise, "noise", above=True, dtype=np.float32)
 
     def _level(self, given: float | None, plane: NDArray[np.float32] | None, white: float) -> float:
         """The noise in units of white: the one given, or measured."""

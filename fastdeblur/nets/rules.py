@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 # No layer of any use has a larger number, and products of several still fit into 64 bits.
 MOST = 1 << 16
+MOST_STEP = 1 << 12  # of a stride, a padding, a factor of size; taps of a kernel
 LARGEST = 1e30  # of a real number; squares of it still fit in double precision
 
 
@@ -19,33 +20,33 @@ class Attribute(NamedTuple):
     accept: Callable[[Any], Any]  # the value, or raises ValueError
 
 
-def _integer(value: Any, least: int) -> int:
-    if type(value) is not int or not least <= value <= MOST:
+def _integer(value: Any, least: int, most: int = MOST) -> int:
+    if type(value) is not int or not least <= value <= most:
         raise ValueError
     return value
 
 
-def _integers(value: Any, count: int, least: int) -> list[int]:
+def _integers(value: Any, count: int, least: int, most: int = MOST) -> list[int]:
     if not isinstance(value, (list, tuple)) or len(value) != count:
         raise ValueError
-    return [_integer(n, least) for n in value]
+    return [_integer(n, least, most) for n in value]
 
 
 def count(default: int) -> Attribute:
     return Attribute(default, f"an integer from 1 to {MOST}", lambda value: _integer(value, 1))
 
 
-def pair() -> Attribute:
+def pair(most: int = MOST) -> Attribute:
     return Attribute(
-        [1, 1], f"two integers from 1 to {MOST}, rows first", lambda value: _integers(value, 2, 1)
+        [1, 1], f"two integers from 1 to {most}, rows first", lambda value: _integers(value, 2, 1, most)
     )
 
 
 def margins() -> Attribute:
     return Attribute(
         [0, 0, 0, 0],
-        f"four integers from 0 to {MOST}, [top, bottom, left, right]",
-        lambda value: _integers(value, 4, 0),
+        f"four integers from 0 to {MOST_STEP}, [top, bottom, left, right]",
+        lambda value: _integers(value, 4, 0, MOST_STEP),
     )
 
 
@@ -89,7 +90,7 @@ def factors() -> Attribute:
             raise ValueError
         return [_factor(f) for f in value]
 
-    return Attribute([2, 2], f"two whole numbers up to {MOST}, or one over such", accept)
+    return Attribute([2, 2], f"two whole numbers up to {MOST_STEP}, or one over such", accept)
 
 
 def _factor(value: Any) -> int | float:
@@ -97,6 +98,6 @@ def _factor(value: Any) -> int | float:
         raise ValueError
     whole = round(value) if value >= 1 else round(1 / max(value, 1e-9))
     exact = float(whole) if value >= 1 else 1 / whole
-    if whole > MOST or abs(value - exact) > 1e-6 * exact:
+    if whole > MOST_STEP or abs(value - exact) > 1e-6 * exact:
         raise ValueError
     return whole if value >= 1 else exact

@@ -10,13 +10,26 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fastdeblur.errors import InvalidArgument, Unsupported
-from fastdeblur.train.rules import Rule, count, either, known_keys, number, one_of, several, span, text, wrong
+from fastdeblur.train.rules import (
+    Rule,
+    count,
+    either,
+    file_name,
+    known_keys,
+    number,
+    one_of,
+    several,
+    span,
+    text,
+    wrong,
+)
 
 T = TypeVar("T")
 
 PSF_KINDS = ("camera_shake", "motion", "gaussian", "defocus")
 LAYOUTS = ("gopro", "realblur", "suffix")
 _share = number(0, 1)
+_MOST_PROCESSORS = 1024  # of any machine; PyTorch dies of many more threads
 
 
 def key(rule: Rule, default: Any = ...) -> Any:
@@ -85,7 +98,7 @@ class Data:
     layout: str = key(one_of(*LAYOUTS), "gopro")
     crop: int = key(count(8), 128)
     batch: int = key(count(1), 8)
-    workers: int = key(count(0), 0)
+    workers: int = key(count(0, maximum=_MOST_PROCESSORS), 0)
     psf: tuple[PSFs, ...] = field(default=(PSFs(),), metadata={"sections": PSFs})
     degradation: Degradation = field(default_factory=Degradation, metadata={"section": Degradation})
 
@@ -112,7 +125,7 @@ class Optimiser:
 class Loss:
     """[loss]: weights of the terms, see `losses`.
 
-    vgg16 : file of VGG16's weights as torchvision names them, for ``perceptual``.
+    vgg16 : file of VGG16's weights as torchvision names them, for ``perceptual``, below the folder of the data unless absolute.
     critic_steps : of the critic for each step of the network, with ``adversarial``; critic_rate : its learning rate.
     """
 
@@ -162,12 +175,12 @@ class Config:
     with the library, whose weights the run begins with; it must be of the same model.
     """
 
-    name: str = key(text)
+    name: str = key(file_name)
     model: Mapping[str, Any] = key(lambda key, value: value)
     description: str = key(text, "")
     seed: int = key(count(0), 0)
     start: str = key(text, "")
-    threads: int = key(count(0), 1)
+    threads: int = key(count(0, maximum=_MOST_PROCESSORS), 1)
     precision: str = key(one_of("float32", "bfloat16", "float16"), "float32")
     checkpoint_every: int = key(count(1), 100)
     data: Data = field(default_factory=lambda: Data(()), metadata={"section": Data})

@@ -100,9 +100,9 @@ def _read_weights(file: Path) -> dict[str, Any]:
 
 
 class Content(nn.Module):
-    """The weighted sum of the terms that compare a result with its sharp image."""
+    """The weighted sum of the terms that compare a result with its sharp image; relative files are below root."""
 
-    def __init__(self, weights: Loss) -> None:
+    def __init__(self, weights: Loss, root: Path = Path()) -> None:
         super().__init__()
         self.terms = [
             (weight, term)
@@ -115,7 +115,7 @@ class Content(nn.Module):
             if weight
         ]
         self.perceptual_weight = weights.perceptual
-        self.perceptual = Perceptual(Path(weights.vgg16)) if weights.perceptual else None
+        self.perceptual = Perceptual(root / Path(weights.vgg16).expanduser()) if weights.perceptual else None
 
     def forward(self, found: Tensor, sharp: Tensor) -> Tensor:
         total = torch.zeros((), device=found.device)

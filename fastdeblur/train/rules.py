@@ -15,12 +15,15 @@ def wrong(key: str, rule: str, value: object) -> InvalidArgument:
     return InvalidArgument(f"{key}: expected {rule}, got {value!r}")
 
 
-def count(minimum: int = 0, multiple: int = 1) -> Rule:
+def count(minimum: int = 0, multiple: int = 1, maximum: int | None = None) -> Rule:
     """A whole number."""
     rule = f"an integer >= {minimum}" + (f", a multiple of {multiple}" if multiple > 1 else "")
+    rule += "" if maximum is None else f" and <= {maximum}"
 
     def check(key: str, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or value < minimum or value % multiple:
+            raise wrong(key, rule, value)
+        if maximum is not None and value > maximum:
             raise wrong(key, rule, value)
         return value
 
@@ -72,6 +75,19 @@ def text(key: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise wrong(key, "a text", value)
     return value
+
+
+def file_name(key: str, value: Any) -> str:
+    """A text that can be the name of a file on every system, in the folder that it is put into and no other."""
+    name = text(key, value)
+    if (
+        name.startswith((".", " "))
+        or name.endswith((".", " "))
+        or not name.isprintable()
+        or set(name) & set('/\\:*?"<>|')
+    ):
+        raise wrong(key, "a name that a file can have, without a folder", value)
+    return name
 
 
 def one_of(*choices: object) -> Rule:

@@ -78,7 +78,7 @@ class Run:
             raise InvalidArgument(
                 f"data.crop: expected a multiple of {self.network.multiple_of} for this network, got {config.data.crop}"
             )
-        self.content = Content(config.loss).to(self.device)
+        self.content = Content(config.loss, root).to(self.device)
         self.adversary = (
             Adversary(config.loss, network.channels, config.seed, self.device)
             if config.loss.adversarial

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def from_torch(
     example: Any,
     path: str | os.PathLike[str] | None = None,
     *,
-    name: str,
+    name: str | None = None,
     description: str = "",
     scale: float = 1.0,
     offset: float = 0.0,
@@ -57,7 +58,7 @@ def from_torch(
     path : path, optional
         The file to write, whole or not at all: ``.safetensors``.
     name, description : str
-        What the network is called, and a line about it.
+        What the network is called, and a line about it. Without a name it is called like the file, or like the module's class.
     scale, offset, out_scale, out_offset : float
         What the module takes is ``image * scale + offset`` of an image in 0..1; the restored image is ``result * out_scale +
         out_offset``.
@@ -102,6 +103,8 @@ def from_torch(
     for key, value in numbers.items():
         as_number(value, key, minimum=-1e30)
     multiple = _as_pair(getattr(module, "multiple_of", 1) if multiple_of is None else multiple_of)
+    if name is None:
+        name = type(module).__name__ if path is None else Path(os.fspath(path)).stem
     if not isinstance(name, str) or not name.isprintable() or not name:
         raise InvalidArgument(f"name: expected printable characters, got {name!r}")
 
