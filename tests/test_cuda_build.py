@@ -17,6 +17,7 @@ import pytest
 
 import fastdeblur
 import standin_cuda
+from conftest import skip_or_fail
 from fastdeblur import DeviceError, InvalidArgument
 from fastdeblur._geometry import Frame
 from fastdeblur.backends import cuda as backend
@@ -32,7 +33,7 @@ def core():
     try:
         return backend.core()
     except ModuleNotFoundError:
-        pytest.skip("this installation has no CUDA core")
+        skip_or_fail("cuda", "this installation has no CUDA core")
 
 
 @pytest.fixture
@@ -260,10 +261,91 @@ def test_nonsense_is_refused(configure, options, says):
     assert says in configure(ok=False, **options)
 
 
-def test_an_nvcc_that_does_not_work(configure, tmp_path):
+# What CMake asks of a compiler, it asks of these; none gets as far as compiling.
+BROKEN = {
+    "fails at once": "exit 1",
+    "refuses the host's compiler": """case "$*" in *--version*) echo "Cuda compilation tools, release 13.0, V13.0.88"; exit 0;; esac
+echo "host_config.h: error: #error -- unsupported GNU version!" >&2
+exit 1""",
+}
+
+
+@pytest.fixture(params=BROKEN)
+def broken_nvcc(request):
+    """Writes an nvcc that does not work."""
     if os.name == "nt":
         pytest.skip("the broken compiler is a shell script")
-    broken = tmp_path / "nvcc"
-    broken.write_text("#!/bin/sh\nexit 1\n")
-    broken.chmod(0o755)
-    assert "no CUDA core: nvcc does not work with this compiler" in configure(CUDACXX=str(broken))
+
+    def write(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{BROKEN[request.param]}\n")
+        path.chmod(0o755)
+        return path
+
+    return write
+
+
+@pytest.fixture(params=["CUDACXX", "PATH", "packages"])
+def with_broken_nvcc(request, configure, broken_nvcc, tmp_path):
+    """CMake's words where the nvcc that it finds does not work, by each way of finding one."""
+    if request.param == "CUDACXX":
+        nvcc = broken_nvcc(tmp_path / "nvcc")
+        route, env = [], {"CUDACXX": str(nvcc)}
+    elif request.param == "PATH":
+        nvcc = broken_nvcc(tmp_path / "bin" / "nvcc")
+        route = ["-DCMAKE_FIND_USE_SYSTEM_ENVIRONMENT_PATH=ON"]
+        env = {"PATH": os.pathsep.join([str(nvcc.parent), os.environ["PATH"]])}
+    else:
+        nvcc = broken_nvcc(tmp_path / "site" / "nvidia" / "cu13" / "bin" / "nvcc")
+        # Regular packages, that they go before those which are installed.
+        for folder in (nvcc.parents[1], nvcc.parents[2]):
+            (folder / "__init__.py").touch()
+        route, env = [], {"PYTHONPATH": str(tmp_path / "site")}
+    return nvcc, lambda *options, ok=True: configure(*route, *options, ok=ok, **env)
+
+
+def test_an_nvcc_that_does_not_work(with_broken_nvcc):
+    nvcc, run = with_broken_nvcc
+    said = run()
+    assert f"no CUDA core: nvcc does not work with this compiler ({nvcc})" in said
+    assert "has OFF" in said
+
+
+def test_on_with_an_nvcc_that_does_not_work(with_broken_nvcc):
+    nvcc, run = with_broken_nvcc
+    said = run("-DFASTDEBLUR_CUDA=ON", ok=False)
+    assert f"FASTDEBLUR_CUDA is ON, but nvcc does not work with this compiler ({nvcc})" in said
+
+
+def test_nvidia_s_packages_link(configure, tmp_path):
+    """Their nvcc looks for the runtime in lib64/, and they have it in lib/."""
+    if os.name == "nt":
+        pytest.skip("the compiler is a shell script")
+    nvcc, seen = tmp_path / "cu13" / "bin" / "nvcc", tmp_path / "seen"
+    for folder in (nvcc.parent, tmp_path / "cu13" / "lib"):
+        folder.mkdir(parents=True)
+    (tmp_path / "cu13" / "lib" / "libcudart_static.a").touch()
+    nvcc.write_text(f'#!/bin/sh\necho "$NVCC_APPEND_FLAGS" >"{seen}"\nexit 1\n')
+    nvcc.chmod(0o755)
+    configure(CUDACXX=str(nvcc), NVCC_APPEND_FLAGS="-w")
+    assert seen.read_text().strip() == f'-w -L"{nvcc.parents[1] / "lib"}"'
+
+
+def test_an_nvcc_that_works_is_used_once_it_is_mended(configure, tmp_path):
+    """Also by a build folder in which it did not."""
+    found = shutil.which("nvcc")
+    if found is None or os.name == "nt" or not all(map(shutil.which, ("c++", "make"))):
+        pytest.skip("needs nvcc, a compiler and make")
+    nvcc = tmp_path / "bin" / "nvcc"
+    nvcc.parent.mkdir()
+    options = ["-DCMAKE_FIND_USE_SYSTEM_ENVIRONMENT_PATH=ON", f"-DCMAKE_MAKE_PROGRAM={shutil.which('make')}"]
+    env = {"PATH": os.pathsep.join([str(nvcc.parent), os.environ["PATH"]])}
+    nvcc.write_text("#!/bin/sh\nexit 1\n")
+    nvcc.chmod(0o755)
+    assert "has OFF" in configure(*options, **env)
+    nvcc.write_text(f'#!/bin/sh\nexec "{found}" "$@"\n')
+    said = configure(*options, **env)
+    if "12.8 is needed" in said:
+        pytest.skip("an nvcc that is too old")
+    assert "has ON" in said
+    assert f"CMAKE_CUDA_COMPILER:STRING={nvcc}" in (tmp_path / "build" / "CMakeCache.txt").read_text()

@@ -51,10 +51,12 @@ for backend in sys.argv[1:]:
 print(fastdeblur.__version__)
 """
 
+LEFT_OUT = ("FASTDEBLUR_", "PYTEST_", "PYTHON", "SKBUILD_")
+
 
 def run(*command: object, cwd: Path, **env: str) -> str:
     """Runs a command apart from this checkout and this environment's settings; returns what it printed."""
-    full = {k: v for k, v in os.environ.items() if not k.startswith(("FASTDEBLUR_", "PYTEST_", "PYTHON"))}
+    full = {k: v for k, v in os.environ.items() if not k.startswith(LEFT_OUT)}
     if "FASTDEBLUR_DUCC0_DIR" in os.environ:
         full["FASTDEBLUR_DUCC0_DIR"] = os.environ["FASTDEBLUR_DUCC0_DIR"]
     full["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), full.get("PATH", "")])
@@ -109,11 +111,16 @@ def unpacked_here(folder: Path) -> Path | None:
 
 
 @pytest.fixture(scope="module")
-def native_wheel(tmp_path_factory) -> Path:
+def installed_wheel(tmp_path_factory) -> Path | None:
+    return unpacked_here(tmp_path_factory.mktemp("installed"))
+
+
+@pytest.fixture(scope="module")
+def native_wheel(installed_wheel, tmp_path_factory) -> Path:
     """The one that was installed, or else one of a single instruction-set level, without the CUDA core, little optimised:
     compiling all of it as it should be takes minutes.
     """
-    wheel = unpacked_here(tmp_path_factory.mktemp("installed"))
+    wheel = installed_wheel
     if wheel is None:
         quick = {"SKBUILD_CMAKE_BUILD_TYPE": "None", "CXXFLAGS": "-O1"} if LINUX else {}
         quick["CMAKE_ARGS"] = "-DFASTDEBLUR_CUDA=OFF" + LEVELS * " -DFASTDEBLUR_ISA_LEVELS=v2"
@@ -205,7 +212,39 @@ def test_native_wheel(native_wheel):
         assert re.search(r"-(many|musl)linux_\d+_\d+_", native_wheel.name)
 
 
+def nvcc_compiles(folder: Path) -> bool:
+    """Whether there is an nvcc that is new enough and takes this machine's compiler."""
+    nvcc = os.environ.get("CUDACXX") or shutil.which("nvcc")
+    if nvcc is None:
+        return False
+    (folder / "empty.cu").touch()
+    new_enough = False
+    for options in (["--version"], ["-c", "empty.cu"]):
+        result = subprocess.run([nvcc, *options], cwd=folder, capture_output=True, text=True, check=False)
+        if result.returncode:
+            return False
+        if release := re.search(r"release (\d+)\.(\d+)", result.stdout):
+            new_enough = tuple(map(int, release.groups())) >= (12, 8)
+    return new_enough
+
+
+def test_native_wheel_has_the_cuda_core(installed_wheel, tmp_path):
+    if installed_wheel is None:
+        pytest.skip("the wheel that is built for these tests goes without")
+    if os.environ.get("FASTDEBLUR_CUDA", "AUTO").upper() in ("OFF", "FALSE", "NO", "0"):
+        pytest.skip("FASTDEBLUR_CUDA is off")
+    if not nvcc_compiles(tmp_path):
+        pytest.skip("there is no nvcc that works")
+    assert any(name.startswith("fastdeblur/_cuda.") for name in contents(installed_wheel))
+
+
+def test_native_wheel_is_small(native_wheel):
+    """About 10 MB with all that there is; twice that means that something came in which does not belong there."""
+    assert native_wheel.stat().st_size <= 20e6
+
+
 def test_pure_wheel(pure_wheel):
+    assert pure_wheel.stat().st_size <= 5e6
     assert pure_wheel.name == f"fastdeblur-{version()}-py3-none-any.whl"
     assert [name for name in contents(pure_wheel) if re.search(r"\.(so|pyd|h|cpp)$", name)] == []
 

@@ -41,7 +41,14 @@ macro(fastdeblur_find_cuda out)
   elseif(APPLE)
     set(${out} "macOS has no CUDA")
   else()
-    if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
+    # Forgets what an earlier run found not to work: it may have been mended.
+    if(NOT CMAKE_CUDA_COMPILER)
+      unset(CMAKE_CUDA_COMPILER CACHE)
+      unset(FASTDEBLUR_NVCC CACHE)
+    endif()
+    # Through the environment, and not as CMake's variables: check_language() does nothing once CMAKE_CUDA_COMPILER is set, and
+    # the project that it tries the compiler in sees nothing but the environment.
+    if(NOT CMAKE_CUDA_COMPILER AND "$ENV{CUDACXX}" STREQUAL "")
       find_program(FASTDEBLUR_NVCC nvcc HINTS ENV CUDA_PATH PATH_SUFFIXES bin)
       if(NOT FASTDEBLUR_NVCC)
         execute_process(
@@ -51,23 +58,35 @@ macro(fastdeblur_find_cuda out)
         find_program(FASTDEBLUR_NVCC nvcc PATHS "${cuda_packages}" NO_DEFAULT_PATH)
       endif()
       if(FASTDEBLUR_NVCC)
-        set(CMAKE_CUDA_COMPILER "${FASTDEBLUR_NVCC}")
+        set(ENV{CUDACXX} "${FASTDEBLUR_NVCC}")
+      endif()
+    endif()
+    # NVIDIA's packages for Linux keep in lib/ what their nvcc looks for in lib64/. CMake notes where the linker is sent.
+    if(NOT "$ENV{CUDACXX}" STREQUAL "")
+      get_filename_component(cuda_root "$ENV{CUDACXX}" DIRECTORY)
+      get_filename_component(cuda_root "${cuda_root}" DIRECTORY)
+      if(EXISTS "${cuda_root}/lib/libcudart_static.a" AND NOT EXISTS "${cuda_root}/lib64")
+        set(ENV{NVCC_APPEND_FLAGS} "$ENV{NVCC_APPEND_FLAGS} -L\"${cuda_root}/lib\"")
       endif()
     endif()
     # Ours to decide below; CMake wants something to try the compiler with.
     if(NOT CMAKE_CUDA_ARCHITECTURES)
       list(GET cuda_architectures 0 CMAKE_CUDA_ARCHITECTURES)
     endif()
+    set(ENV{CUDAARCHS} "${CMAKE_CUDA_ARCHITECTURES}")
     if(NOT CMAKE_CUDA_HOST_COMPILER AND NOT DEFINED ENV{CUDAHOSTCXX} AND NOT MSVC)
       set(CMAKE_CUDA_HOST_COMPILER "${CMAKE_CXX_COMPILER}")
     endif()
-    if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
+    if(CMAKE_CUDA_HOST_COMPILER)
+      set(ENV{CUDAHOSTCXX} "${CMAKE_CUDA_HOST_COMPILER}")
+    endif()
+    if(NOT CMAKE_CUDA_COMPILER AND "$ENV{CUDACXX}" STREQUAL "")
       set(${out} "nvcc was not found")
     else()
       include(CheckLanguage)
       check_language(CUDA)
       if(NOT CMAKE_CUDA_COMPILER)
-        set(${out} "nvcc does not work with this compiler")
+        set(${out} "nvcc does not work with this compiler ($ENV{CUDACXX})")
       else()
         enable_language(CUDA)
         if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 12.8)
@@ -95,9 +114,8 @@ function(fastdeblur_add_cuda)
   add_library(fastdeblur_cuda_kernels STATIC ${kernels})
   set_target_properties(
     fastdeblur_cuda_kernels
-    PROPERTIES CUDA_ARCHITECTURES "${code}" CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF
-               CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
-               POSITION_INDEPENDENT_CODE ON)
+    PROPERTIES CUDA_ARCHITECTURES "${code}" CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden
+               VISIBILITY_INLINES_HIDDEN ON POSITION_INDEPENDENT_CODE ON)
   target_include_directories(fastdeblur_cuda_kernels PRIVATE csrc)
   if(MSVC)
     set(warnings -Xcompiler=/W3,/utf-8,/bigobj,/Zc:preprocessor)
@@ -106,10 +124,12 @@ function(fastdeblur_add_cuda)
     set(warnings -Xcompiler=-Wall,-Wextra)
     set(errors -Werror=all-warnings -Xcompiler=-Werror)
   endif()
-  # Files of kernels compile for their architectures side by side. -O1 is the host's part of them, which launches.
+  # Files of kernels compile for their architectures side by side. -O1 is the host's part of them, which launches. The standard
+  # is named here since CMake 3.25, which Debian 12 has, does not know that nvcc has C++20.
   target_compile_options(
     fastdeblur_cuda_kernels
-    PRIVATE --threads=0 $<$<AND:$<CONFIG:Release>,$<NOT:$<BOOL:${MSVC}>>>:-O1> ${warnings} $<$<BOOL:${FASTDEBLUR_WERROR}>:${errors}>)
+    PRIVATE -std=c++20 --threads=0 $<$<AND:$<CONFIG:Release>,$<NOT:$<BOOL:${MSVC}>>>:-O1> ${warnings}
+            $<$<BOOL:${FASTDEBLUR_WERROR}>:${errors}>)
 
   add_library(fastdeblur_cuda STATIC ${host})
   set_target_properties(
