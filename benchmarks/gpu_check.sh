@@ -3,9 +3,9 @@
 #
 #     bash benchmarks/gpu_check.sh
 #
-# builds the library for this machine's GPU, runs the parity tests and the tests on real arrays, the benchmarks, and the small
-# cases under compute-sanitizer. Each step has a limit of its own; one that fails or runs over stops no other. Results are written
-# as they come: gpu-speed-*.json, gpu-nets-*.json, gpu-passes-*.json, gpu-steps.jsonl and gpu-check.log.
+# builds the library for this machine's GPU, runs the tests that need one, small cases under compute-sanitizer, the networks and
+# the benchmarks. Each step has a limit of its own; one that fails or runs over stops no other. Results are written as they come:
+# gpu-speed-*.json, gpu-nets-*.json, gpu-passes-*.json, gpu-steps.jsonl and gpu-check.log.
 #
 #   OUT                   where results go (default benchmarks/results)
 #   FASTDEBLUR_WHEELS     a folder with ducc0's source package, and wheels of what this machine lacks (docs/gpu.md)
@@ -26,16 +26,34 @@ trap 'rm -rf "$WORK"' EXIT
 FAILED=0
 export PYTHONUNBUFFERED=1 OMP_WAIT_POLICY=passive CUPY_CACHE_DIR="$WORK/cupy" FASTDEBLUR_COMMIT
 FASTDEBLUR_COMMIT=${FASTDEBLUR_COMMIT:-$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)}
+if [ -n "$DRY" ]; then
+  DEVICE=Stand-in
+else
+  DEVICE=$(timeout 10 nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -n 1 | tr -d '"\\')
+fi
+
+# What is done, the most valuable first, and seconds for it. They sum up to LIMIT's default.
+declare -A SECONDS_FOR=(
+  [probe]=15 [build]=200 [parity]=95 [memcheck]=60 [racecheck]=45 [nets]=40 [recipes]=35 [speed]=50 [passes]=30
+)
+ORDER=()
+for name in probe build parity memcheck racecheck nets recipes speed passes; do
+  if [ -z "$STEPS" ] || [[ " $STEPS " == *" $name "* ]]; then ORDER+=("$name"); fi
+done
+
 : >"$OUT/gpu-steps.jsonl"
 : >"$OUT/gpu-check.log"
 
-# step NAME SECONDS COMMAND...
+# step NAME COMMAND...
 step() {
-  local name=$1 seconds=$2 code status begun=$SECONDS left
-  shift 2
-  if [ -n "$STEPS" ] && [[ " $STEPS " != *" $name "* ]]; then return 0; fi
+  local name=$1 seconds code status begun=$SECONDS left sum=0 each
+  shift
   left=$((LIMIT - (SECONDS - BEGUN)))
-  [ "$seconds" -gt "$left" ] && seconds=$left
+  # Its share of the time that is left: its own seconds where the steps before took theirs, else more.
+  for each in "${ORDER[@]}"; do sum=$((sum + SECONDS_FOR[$each])); done
+  seconds=$((left * SECONDS_FOR[$name] / sum))
+  [ "$seconds" -lt 5 ] && [ "$left" -ge 5 ] && seconds=5
+  ORDER=("${ORDER[@]:1}")
   echo "=== $name (at most $seconds s)" | tee -a "$OUT/gpu-check.log"
   if [ "$seconds" -lt 5 ]; then
     status="no time left" code=124
@@ -53,8 +71,8 @@ step() {
     esac
   fi
   [ "$code" -ne 0 ] && [ "$code" -ne 77 ] && FAILED=1
-  printf '{"step": "%s", "status": "%s", "code": %d, "seconds": %d}\n' "$name" "$status" "$code" \
-    $((SECONDS - begun)) | tee -a "$OUT/gpu-steps.jsonl"
+  printf '{"step": "%s", "status": "%s", "code": %d, "seconds": %d, "device": "%s", "commit": "%s"}\n' "$name" "$status" \
+    "$code" $((SECONDS - begun)) "${DEVICE:-none}" "$FASTDEBLUR_COMMIT" | tee -a "$OUT/gpu-steps.jsonl"
 }
 
 probe() {
@@ -100,16 +118,41 @@ build() {
   "$PYTHON" -c "import fastdeblur, fastdeblur._cuda as core; print(fastdeblur.__file__, repr(core.why_not()), core.devices())"
 }
 
+# on_gpu EXPRESSION FILES OPTIONS...: the tests that the expression selects
+on_gpu() {
+  local expression=$1
+  shift
+  # From the tests' folder, so that the source tree does not hide what was installed.
+  (cd tests && FASTDEBLUR_REQUIRE=${FASTDEBLUR_REQUIRE:-cuda,cupy} "$PYTHON" -m pytest -q -p no:cacheprovider --rootdir .. \
+    -k "$expression" "$@")
+}
+
+# The compiled core.
 parity() {
-  local parallel=()
+  local parallel=() code
   if [ -n "$DRY" ]; then
-    "$PYTHON" -m pytest -q -p no:cacheprovider tests/test_gpu_core.py tests/test_cupy.py -k "everything or layout or stream"
+    "$PYTHON" -m pytest -q -p no:cacheprovider tests/test_gpu_core.py -k "everything or layout or stream"
     return
   fi
   "$PYTHON" -c "import xdist" 2>/dev/null && parallel=(-n 6)
-  # From the tests' folder, so that the source tree does not hide what was installed.
-  cd tests && FASTDEBLUR_REQUIRE=${FASTDEBLUR_REQUIRE:-cuda,cupy} "$PYTHON" -m pytest -q -p no:cacheprovider --rootdir .. "${parallel[@]}" \
-    test_parity.py test_gpu_arrays.py test_device.py test_interop.py -k "cuda or cupy or gpu"
+  on_gpu "cuda or gpu_nets or gpu_psf" test_gpu_nets.py test_gpu_psf.py test_cuda_build.py test_parity.py test_deconvolver.py \
+    test_errors.py test_laws.py test_device.py test_interop.py "${parallel[@]}"
+  code=$?
+  # Alone: it fills the device's memory, and looks whether any is lost.
+  on_gpu cuda test_gpu_arrays.py && return "$code"
+}
+
+# The recipes with CuPy.
+recipes() {
+  local parallel=() code
+  if [ -n "$DRY" ]; then
+    "$PYTHON" -m pytest -q -p no:cacheprovider tests/test_cupy.py -k "everything or layout or stream"
+    return
+  fi
+  "$PYTHON" -c "import xdist" 2>/dev/null && parallel=(-n 6)
+  on_gpu "cupy and not cuda" test_parity.py test_deconvolver.py test_errors.py test_laws.py test_interop.py "${parallel[@]}"
+  code=$?
+  on_gpu "cupy and not cuda" test_gpu_arrays.py && return "$code"
 }
 
 speed() {
@@ -133,7 +176,10 @@ passes() {
   architecture=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
   nvcc -O3 -std=c++20 -gencode "arch=compute_$architecture,code=sm_$architecture" -Icsrc -o "$WORK/passes" \
     benchmarks/gpu_passes.cu -ldl || return
-  "$WORK/passes" | tee "$OUT/gpu-passes-sm$architecture.json"
+  "$WORK/passes" >"$OUT/gpu-passes-sm$architecture.json"
+  local code=$?
+  cat "$OUT/gpu-passes-sm$architecture.json"
+  return "$code"
 }
 
 # sanitizer TOOL
@@ -152,18 +198,17 @@ sanitizer() {
 }
 
 export PYTHONPATH="$WORK/site${PYTHONPATH:+:$PYTHONPATH}"
-export -f probe build parity speed networks passes sanitizer
+export -f probe build on_gpu parity recipes speed networks passes sanitizer
 export OUT DRY WHEELS PYTHON WORK
 
-step probe 30 bash -c probe
-step build 200 bash -c build
-# What build exported is lost with its shell; the tests need only what it installed.
-step parity 150 bash -c parity
-step speed 150 bash -c speed
-step nets 90 bash -c networks
-step passes 60 bash -c passes
-step memcheck 60 bash -c "sanitizer memcheck"
-step racecheck 60 bash -c "sanitizer racecheck"
+for name in "${ORDER[@]}"; do
+  # What build exported is lost with its shell; the others need only what it installed.
+  case $name in
+    memcheck | racecheck) step "$name" bash -c "sanitizer $name" ;;
+    nets) step nets bash -c networks ;;
+    *) step "$name" bash -c "$name" ;;
+  esac
+done
 echo "=== done after $((SECONDS - BEGUN)) s"
 cat "$OUT/gpu-steps.jsonl"
 exit "$FAILED"

@@ -1,5 +1,6 @@
 // The fused passes against a device copy and cuFFT, pass by pass and method by method, for a list of grids;
-// and whether both compute the same. Prints JSON. Built with nvcc alone:
+// and whether both compute the same. Prints JSON, with the commit that FASTDEBLUR_COMMIT names. Built with
+// nvcc alone:
 //
 //     nvcc -O3 -std=c++20 -arch=native -Icsrc -o gpu_passes benchmarks/gpu_passes.cu -ldl
 //     ./gpu_passes [--blocks N] [--grid 4096x1x4096]...
@@ -478,10 +479,12 @@ int main(int count, char** arguments) {
   const cuda::Limits limits{static_cast<int>(device.sharedMemPerBlockOptin), shared,
                             device.multiProcessorCount};
   const Cufft cufft;
+  const char* commit = std::getenv("FASTDEBLUR_COMMIT");
   std::printf(
-      "{\"device\": \"%s\", \"compute_capability\": [%d, %d], \"driver\": %d, \"runtime\": %d, \"cufft\": "
-      "%s,\n",
-      device.name, device.major, device.minor, driver, runtime, cufft.plan ? "true" : "false");
+      "{\"device\": \"%s\", \"commit\": \"%s\", \"compute_capability\": [%d, %d], \"driver\": %d, "
+      "\"runtime\": %d, \"cufft\": %s,\n",
+      device.name, commit ? commit : "unknown", device.major, device.minor, driver, runtime,
+      cufft.plan ? "true" : "false");
   std::printf(" \"blocks_per_multiprocessor\": %d, \"cases\": [", blocks);
   for (const Grid& g : grids) run<float>(g, limits, cufft);
   for (const Grid& g : grids)
