@@ -109,6 +109,53 @@ def test_a_limit_holds_for_the_plans_of_wiener_filters_too():
         net.run(image, np.empty_like(image), PSF, 0.0, 1, least - 1)
 
 
+def with_a_long_skip(skip):
+    rng = np.random.default_rng(6)
+    same = {"padding": [1, 1, 1, 1]}
+    nodes = [
+        make_node("conv2d", [0], same, tensors(rng, weight=(16, 3, 3, 3))),
+        make_node("conv2d", [1], {"stride": [2, 2]}, tensors(rng, weight=(32, 16, 2, 2))),
+    ]
+    for _ in range(3):
+        nodes.append(make_node("instance_norm", [len(nodes)]))
+        nodes.append(make_node("conv2d", [len(nodes)], same, tensors(rng, weight=(32, 32, 3, 3))))
+    nodes.append(
+        make_node("conv_transpose2d", [len(nodes)], {"stride": [2, 2]}, tensors(rng, weight=(32, 16, 2, 2)))
+    )
+    if skip:
+        nodes.append(make_node("add", [len(nodes), 1]))
+    nodes.append(make_node("conv2d", [len(nodes)], same, tensors(rng, weight=(3, 16, 3, 3))))
+    return graph(*nodes, multiple_of=(2, 2))
+
+
+def test_a_skip_that_is_cheap_to_make_again_is_not_kept():
+    from fastdeblur.nets._native import NativeNet
+
+    height, width = 300, 400
+    long, none = (NativeNet(with_a_long_skip(skip)).memory(height, width, 1, 0) for skip in (True, False))
+    assert long - none < 4 * 16 * height * width / 4  # of the skip's bytes
+    for frame in [*FRAMES[:2], FRAMES[3], (98, 64)]:
+        compare(with_a_long_skip(True), frame, tolerance=1e-5)
+
+
+def test_what_a_wiener_filter_read_makes_room_for_what_follows():
+    from fastdeblur.nets._native import NativeNet
+
+    rng = np.random.default_rng(8)
+    same = {"padding": [1, 1, 1, 1]}
+    nodes = [
+        make_node("conv2d", [0], same, tensors(rng, weight=(16, 1, 3, 3))),
+        make_node("fft_wiener", [1], {}, tensors(rng, log_balance=(16,))),
+        make_node("conv2d", [2], same, tensors(rng, weight=(16, 16, 3, 3))),
+        make_node("instance_norm", [3]),
+        make_node("conv2d", [4], same, tensors(rng, weight=(1, 16, 3, 3))),
+    ]
+    net = NativeNet(graph(*nodes, channels=1, psf=True))
+    value = 4 * 16 * 400 * 600
+    filters = net._wiener_memory(400, 600)
+    assert net.memory(400, 600, 1, 0) - filters < 2.4 * value  # two at a time: never three
+
+
 def run_native(network, image, psf=None, noise=None, threads=1, limit=0):
     from fastdeblur.nets._native import NativeNet
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "cpu/buffer.h"
@@ -95,6 +96,9 @@ struct Network::Frame {
   std::vector<int> stage_of;  // of each value
   std::vector<char> kept;
   std::vector<int> last;  // stage that reads it
+  // When it comes to be and when it is read last, in halves of stages: a stage makes what needs all of a
+  // value first, and then its rows.
+  std::vector<int> begin, end_of_use;
   std::vector<int64_t> left, right;
   std::vector<Margin> margins;
   std::vector<int64_t> lanes, blocks, spill;
@@ -134,7 +138,7 @@ struct Network::Frame {
       std::vector<Range> taken;
       for (std::size_t i = 0; i < n; ++i) {
         const std::size_t u = order[i];
-        if (stage_of[u] <= std::max(last[v], stage_of[v]) && stage_of[v] <= std::max(last[u], stage_of[u]))
+        if (begin[u] <= std::max(end_of_use[v], begin[v]) && begin[v] <= std::max(end_of_use[u], begin[u]))
           taken.push_back({offset[u], offset[u] + floats(u)});
       }
       std::sort(taken.begin(), taken.end(), [](const Range& a, const Range& b) { return a.lo < b.lo; });
@@ -356,6 +360,8 @@ Network::Frame Network::plan(int64_t inner_h, int64_t inner_w, int threads, int6
     frame.stage_of.assign(values, 0);
     frame.kept.assign(values, 0);
     frame.last.assign(values, -1);
+    frame.begin.assign(values, 0);
+    frame.end_of_use.assign(values, -1);
     int stages = 1;
     for (const Step& step : steps_) {
       int stage = 0;
@@ -368,6 +374,7 @@ Network::Frame Network::plan(int64_t inner_h, int64_t inner_w, int threads, int6
     for (const Step& step : steps_) {
       const int stage = frame.stage_of[static_cast<std::size_t>(step.out)];
       if (step.whole) frame.kept[static_cast<std::size_t>(step.out)] = 1;
+      frame.begin[static_cast<std::size_t>(step.out)] = 2 * stage + (step.whole ? 0 : 1);
       for (std::size_t i = 0; i < step.in.size(); ++i) {
         const auto v = static_cast<std::size_t>(step.in[i]);
         // Sums of the input are taken a stage before; only its result may be needed from then on.
@@ -376,12 +383,17 @@ Network::Frame Network::plan(int64_t inner_h, int64_t inner_w, int threads, int6
         if (keeps && frame.stage_of[v] < stage && !only_sums && !loads(static_cast<int64_t>(v)))
           frame.kept[v] = 1;
         frame.last[v] = std::max(frame.last[v], stage);
+        frame.end_of_use[v] = std::max(frame.end_of_use[v], 2 * stage + (step.whole ? 0 : 1));
       }
     }
     if (!keeps)  // a value that is made again is read by every later stage
       for (std::size_t v = 0; v < values; ++v)
-        if (frame.kept[v]) frame.last[v] = stages;
+        if (frame.kept[v]) {
+          frame.last[v] = stages;
+          frame.end_of_use[v] = 2 * stages + 1;
+        }
     frame.place();
+    if (keeps) keep_less(frame);
     const int64_t room = max_memory > 0 ? max_memory : 0;
     const int64_t taken = 4 * (frame.arena + (scratch[0] + scratch[1]) * threads);
     int64_t workers = 0;
@@ -597,6 +609,83 @@ Network::Stage Network::plan_stage(const Frame& frame, int number, int threads, 
   return stage;
 }
 
+// A U-net's skips lie about in memory from one end to the other, and the outermost, which is the largest, is
+// made of the image in no time: values whose last use is far, and that are cheap to make again there, are
+// kept no longer than their other uses ask, where memory shrinks by it.
+void Network::keep_less(Frame& frame) const {
+  constexpr double kMostAgain = 0.15;  // of all multiplications
+  constexpr double kLeastLess = 0.02;  // of the arena
+  std::vector<std::size_t> maker(static_cast<std::size_t>(values_), steps_.size());
+  std::vector<double> costs(steps_.size());
+  std::vector<std::vector<int>> uses(static_cast<std::size_t>(values_));
+  double total = 0;
+  for (std::size_t k = 0; k < steps_.size(); ++k) {
+    const Step& step = steps_[k];
+    const auto out = static_cast<std::size_t>(step.out);
+    maker[out] = k;
+    std::vector<Shape> in;
+    for (const int64_t i : step.in) in.push_back(frame.shapes[static_cast<std::size_t>(i)]);
+    const Shape& s = frame.shapes[out];
+    if (!in.empty()) costs[k] = step.layer->cost(in) * static_cast<double>(s.h) * static_cast<double>(s.w);
+    total += costs[k];
+    for (std::size_t i = 0; i < step.in.size(); ++i)
+      if (step.whole || reads_rows(*step.layer, static_cast<int>(i)))
+        uses[static_cast<std::size_t>(step.in[i])].push_back(step.whole ? -1 : frame.stage_of[out]);
+  }
+  // To make a value in a stage, of what is there.
+  const auto again = [&](std::size_t value, int stage) {
+    double cost = 0;
+    std::vector<char> seen(static_cast<std::size_t>(values_), 0);
+    std::vector<std::size_t> todo{value};
+    while (!todo.empty()) {
+      const std::size_t v = todo.back();
+      todo.pop_back();
+      if (seen[v] || there(frame, stage, static_cast<int64_t>(v))) continue;
+      seen[v] = 1;
+      const Step& step = steps_[maker[v]];
+      if (step.whole) return std::numeric_limits<double>::infinity();
+      cost += costs[maker[v]];
+      for (std::size_t i = 0; i < step.in.size(); ++i)
+        if (reads_rows(*step.layer, static_cast<int>(i)))
+          todo.push_back(static_cast<std::size_t>(step.in[i]));
+    }
+    return cost;
+  };
+  std::vector<std::pair<std::size_t, int>> made;  // again, in which stage
+  const auto all_again = [&] {
+    double cost = 0;
+    for (const auto& [v, stage] : made) cost += again(v, stage);
+    return cost;
+  };
+
+  std::vector<std::size_t> order;
+  for (std::size_t v = 0; v < frame.kept.size(); ++v)
+    if (frame.kept[v] && maker[v] < steps_.size() && !steps_[maker[v]].whole) order.push_back(v);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return frame.floats(a) > frame.floats(b); });
+  for (const std::size_t v : order) {
+    const int last = frame.last[v];
+    int before = frame.stage_of[v];
+    bool for_whole = false;  // such a step reads what is kept
+    for (const int stage : uses[v]) {
+      for_whole = for_whole || stage < 0;
+      if (stage < last) before = std::max(before, stage);
+    }
+    if (for_whole || last - before < 2) continue;
+    const Frame as_it_was = frame;
+    frame.last[v] = before;
+    frame.end_of_use[v] = 2 * before + 1;
+    frame.kept[v] = before > frame.stage_of[v];
+    made.emplace_back(v, last);
+    frame.place();
+    if (all_again() <= kMostAgain * total &&
+        static_cast<double>(frame.arena) <= (1 - kLeastLess) * static_cast<double>(as_it_was.arena))
+      continue;
+    frame = as_it_was;
+    made.pop_back();
+  }
+}
+
 bool Network::whole(int64_t value) const {
   for (const Step& step : steps_)
     if (step.out == value) return step.whole;
@@ -606,7 +695,7 @@ bool Network::whole(int64_t value) const {
 // Whether a value is kept from an earlier stage, or was made between two.
 bool Network::there(const Frame& frame, int stage, int64_t value) const {
   const auto v = static_cast<std::size_t>(value);
-  return frame.kept[v] && (frame.stage_of[v] < stage || whole(value));
+  return frame.kept[v] && frame.last[v] >= stage && (frame.stage_of[v] < stage || whole(value));
 }
 
 int64_t Network::memory(int64_t h, int64_t w, int threads, int64_t max_memory) const {

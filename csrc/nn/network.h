@@ -61,6 +61,7 @@ class Network {
   // The sinks' parts that belong to a part of the image.
   std::vector<Range> owned(const Frame& frame, const Stage& stage, int axis, Range of_image) const;
   std::vector<int64_t> rings(const Frame& frame, const Stage& stage, Range band) const;
+  void keep_less(Frame& frame) const;
   int64_t rows_at_once() const;
   bool loads(int64_t value) const;
   bool whole(int64_t value) const;
