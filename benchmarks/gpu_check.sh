@@ -127,32 +127,32 @@ on_gpu() {
     -k "$expression" "$@")
 }
 
-# The compiled core.
-parity() {
-  local parallel=() code
+# a_backend STANDIN EXPRESSION ARRAYS FILES...: what the expression selects of the files, side by side where pytest can; then of
+# the real arrays' tests what ARRAYS selects, alone: they fill the device's memory, and look whether any is lost. In a rehearsal the
+# stand-in's tests instead.
+a_backend() {
+  local standin=$1 expression=$2 arrays=$3 parallel=() code
+  shift 3
   if [ -n "$DRY" ]; then
-    "$PYTHON" -m pytest -q -p no:cacheprovider tests/test_gpu_core.py -k "everything or layout or stream"
+    "$PYTHON" -m pytest -q -p no:cacheprovider "tests/$standin" -k "everything or layout or stream"
     return
   fi
   "$PYTHON" -c "import xdist" 2>/dev/null && parallel=(-n 6)
-  on_gpu "cuda or gpu_nets or gpu_psf" test_gpu_nets.py test_gpu_psf.py test_cuda_build.py test_parity.py test_deconvolver.py \
-    test_errors.py test_laws.py test_device.py test_interop.py "${parallel[@]}"
+  on_gpu "$expression" "$@" "${parallel[@]}"
   code=$?
-  # Alone: it fills the device's memory, and looks whether any is lost.
-  on_gpu cuda test_gpu_arrays.py && return "$code"
+  on_gpu "$arrays" test_gpu_arrays.py && return "$code"
+}
+
+# The compiled core.
+parity() {
+  a_backend test_gpu_core.py "cuda or gpu_nets or gpu_psf" cuda test_gpu_nets.py test_gpu_psf.py test_cuda_build.py test_parity.py \
+    test_deconvolver.py test_errors.py test_laws.py test_device.py test_interop.py
 }
 
 # The recipes with CuPy.
 recipes() {
-  local parallel=() code
-  if [ -n "$DRY" ]; then
-    "$PYTHON" -m pytest -q -p no:cacheprovider tests/test_cupy.py -k "everything or layout or stream"
-    return
-  fi
-  "$PYTHON" -c "import xdist" 2>/dev/null && parallel=(-n 6)
-  on_gpu "cupy and not cuda" test_parity.py test_deconvolver.py test_errors.py test_laws.py test_interop.py "${parallel[@]}"
-  code=$?
-  on_gpu "cupy and not cuda" test_gpu_arrays.py && return "$code"
+  a_backend test_cupy.py "cupy and not cuda" "cupy and not cuda" test_parity.py test_deconvolver.py test_errors.py test_laws.py \
+    test_interop.py
 }
 
 speed() {
@@ -198,7 +198,7 @@ sanitizer() {
 }
 
 export PYTHONPATH="$WORK/site${PYTHONPATH:+:$PYTHONPATH}"
-export -f probe build on_gpu parity recipes speed networks passes sanitizer
+export -f probe build on_gpu a_backend parity recipes speed networks passes sanitizer
 export OUT DRY WHEELS PYTHON WORK
 
 for name in "${ORDER[@]}"; do

@@ -95,10 +95,11 @@ struct Network::Frame {
   bool keeps = true;          // values that several stages need; else they are made again in each
   std::vector<int> stage_of;  // of each value
   std::vector<char> kept;
-  std::vector<int> last;  // stage that reads it
-  // When it comes to be and when it is read last, in halves of stages: a stage makes what needs all of a
-  // value first, and then its rows.
+  // When it comes to be and when it is read last (-1: never), in halves of stages: a stage makes what needs
+  // all of a value first, and then its rows.
   std::vector<int> begin, end_of_use;
+  static int time_of(int stage, bool whole) { return 2 * stage + (whole ? 0 : 1); }
+  int last(std::size_t v) const { return end_of_use[v] >> 1; }  // stage that reads it
   std::vector<int64_t> left, right;
   std::vector<Margin> margins;
   std::vector<int64_t> lanes, blocks, spill;
@@ -359,7 +360,6 @@ Network::Frame Network::plan(int64_t inner_h, int64_t inner_w, int threads, int6
     frame.keeps = keeps;
     frame.stage_of.assign(values, 0);
     frame.kept.assign(values, 0);
-    frame.last.assign(values, -1);
     frame.begin.assign(values, 0);
     frame.end_of_use.assign(values, -1);
     int stages = 1;
@@ -373,8 +373,9 @@ Network::Frame Network::plan(int64_t inner_h, int64_t inner_w, int threads, int6
     require(stages <= kMostStages, "nodes: too many that need the whole frame");
     for (const Step& step : steps_) {
       const int stage = frame.stage_of[static_cast<std::size_t>(step.out)];
+      const int time = Frame::time_of(stage, step.whole);
       if (step.whole) frame.kept[static_cast<std::size_t>(step.out)] = 1;
-      frame.begin[static_cast<std::size_t>(step.out)] = 2 * stage + (step.whole ? 0 : 1);
+      frame.begin[static_cast<std::size_t>(step.out)] = time;
       for (std::size_t i = 0; i < step.in.size(); ++i) {
         const auto v = static_cast<std::size_t>(step.in[i]);
         // Sums of the input are taken a stage before; only its result may be needed from then on.
@@ -382,16 +383,12 @@ Network::Frame Network::plan(int64_t inner_h, int64_t inner_w, int threads, int6
         if (step.whole) frame.kept[v] = 1;
         if (keeps && frame.stage_of[v] < stage && !only_sums && !loads(static_cast<int64_t>(v)))
           frame.kept[v] = 1;
-        frame.last[v] = std::max(frame.last[v], stage);
-        frame.end_of_use[v] = std::max(frame.end_of_use[v], 2 * stage + (step.whole ? 0 : 1));
+        frame.end_of_use[v] = std::max(frame.end_of_use[v], time);
       }
     }
     if (!keeps)  // a value that is made again is read by every later stage
       for (std::size_t v = 0; v < values; ++v)
-        if (frame.kept[v]) {
-          frame.last[v] = stages;
-          frame.end_of_use[v] = 2 * stages + 1;
-        }
+        if (frame.kept[v]) frame.end_of_use[v] = Frame::time_of(stages, false);
     frame.place();
     if (keeps) keep_less(frame);
     const int64_t room = max_memory > 0 ? max_memory : 0;
@@ -664,7 +661,7 @@ void Network::keep_less(Frame& frame) const {
   std::stable_sort(order.begin(), order.end(),
                    [&](std::size_t a, std::size_t b) { return frame.floats(a) > frame.floats(b); });
   for (const std::size_t v : order) {
-    const int last = frame.last[v];
+    const int last = frame.last(v);
     int before = frame.stage_of[v];
     bool for_whole = false;  // such a step reads what is kept
     for (const int stage : uses[v]) {
@@ -673,8 +670,7 @@ void Network::keep_less(Frame& frame) const {
     }
     if (for_whole || last - before < 2) continue;
     const Frame as_it_was = frame;
-    frame.last[v] = before;
-    frame.end_of_use[v] = 2 * before + 1;
+    frame.end_of_use[v] = Frame::time_of(before, false);
     frame.kept[v] = before > frame.stage_of[v];
     made.emplace_back(v, last);
     frame.place();
@@ -695,7 +691,7 @@ bool Network::whole(int64_t value) const {
 // Whether a value is kept from an earlier stage, or was made between two.
 bool Network::there(const Frame& frame, int stage, int64_t value) const {
   const auto v = static_cast<std::size_t>(value);
-  return frame.kept[v] && frame.last[v] >= stage && (frame.stage_of[v] < stage || whole(value));
+  return frame.kept[v] && frame.last(v) >= stage && (frame.stage_of[v] < stage || whole(value));
 }
 
 int64_t Network::memory(int64_t h, int64_t w, int threads, int64_t max_memory) const {

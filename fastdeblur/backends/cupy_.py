@@ -287,9 +287,7 @@ class CupyPlan:
         with _guarded(device, 0, self._bytes("wiener")):
             self._ops = CupyOps(psfs.dtype)
             self._otfs = [self._ops.otf(psf, frame) for psf in psfs]
-            import cupy
-
-            cupy.cuda.get_current_stream().synchronize()  # a run may be on another one
+            self._wait()  # a run may be on another stream
 
     def run(self, method: str, params: Any, planes: Sequence[Plane]) -> None:
         first = planes[0].image
