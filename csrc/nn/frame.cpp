@@ -1,0 +1,430 @@
+// The plan for a frame: stages, what is kept between them, bands and strips, and the memory of it all.
+#include "nn/frame.h"
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "cpu/parallel.h"
+
+namespace fastdeblur::nn {
+namespace {
+
+Range clipped(Range r, int64_t n) {
+  return {std::clamp<int64_t>(r.lo, 0, n), std::clamp<int64_t>(r.hi, 0, n)};
+}
+
+Range hull(Range a, Range b) {
+  if (a.size() <= 0) return b;
+  if (b.size() <= 0) return a;
+  return {std::min(a.lo, b.lo), std::max(a.hi, b.hi)};
+}
+
+// What a layer reads inside the frame; reflection reads on the frame's side of the border.
+Range reads_inside(const Layer& layer, int i, int axis, Range out, int64_t n) {
+  Range r = layer.reads(i, axis, out, n);
+  if (i == 0 && layer.reflects()) {
+    const int64_t lo = r.lo, hi = r.hi;
+    if (lo < 0) r.hi = std::max(r.hi, 1 - lo);
+    if (hi > n) r.lo = std::min(r.lo, 2 * (n - 1) - (hi - 1));
+  }
+  return clipped(r, n);
+}
+
+constexpr int64_t kMostStages = 4096;
+
+// Whether it reads rows of an input, or only sums over all of it.
+bool reads_rows(const Layer& layer, int i) { return layer.reads(i, 0, {0, 4096}, 1 << 20).size() > 0; }
+
+std::vector<Range> divided(int64_t n, int64_t parts, int64_t unit) {
+  std::vector<Range> ranges;
+  const int64_t units = ceil_div(n, unit);
+  parts = std::clamp<int64_t>(parts, 1, units);
+  for (int64_t k = 0; k < parts; ++k)
+    ranges.push_back({std::min(n, units * k / parts * unit), std::min(n, units * (k + 1) / parts * unit)});
+  return ranges;
+}
+
+}  // namespace
+
+Network::Frame Network::plan(int64_t inner_h, int64_t inner_w, int threads, int64_t max_memory) const {
+  require(inner_h >= 1 && inner_w >= 1 && inner_h <= kMostPixels && inner_w <= kMostPixels,
+          "image: expected pixels");
+  Frame base;
+  base.inner_h = inner_h;
+  base.inner_w = inner_w;
+  base.h = ceil_div(inner_h, multiple_of_[0]) * multiple_of_[0];
+  base.w = ceil_div(inner_w, multiple_of_[1]) * multiple_of_[1];
+  base.shapes = shapes(base.h, base.w);
+  const auto values = static_cast<std::size_t>(values_);
+  base.left.assign(values, 0);
+  base.right.assign(values, 0);
+  base.lanes.assign(values, L);
+  base.spill.assign(values, 0);
+  base.margins.assign(values, Margin::none);
+  int64_t stride = 1;
+  std::array<int64_t, 2> scratch{};
+  for (std::size_t v = 0; v < values; ++v) base.margins[v] = static_cast<Margin>(margins_[v]);
+  for (const Step& step : steps_) {
+    const auto out = static_cast<std::size_t>(step.out);
+    base.lanes[out] = step.layer->lanes(base.shapes[out]);
+    base.spill[out] = step.layer->spills();
+    stride = std::max(stride, stride_of(*step.layer));
+    for (std::size_t i = 0; i < 2; ++i) scratch[i] = std::max(scratch[i], step.layer->scratch()[i]);
+    if (step.in.empty() || base.margins[static_cast<std::size_t>(step.in[0])] == Margin::none) continue;
+    const auto in = static_cast<std::size_t>(step.in[0]);
+    const Range all = step.layer->reads(0, 1, {0, base.shapes[out].w}, base.shapes[in].w);
+    base.left[in] = std::max(base.left[in], -all.lo);
+    base.right[in] = std::max(base.right[in], all.hi - base.shapes[in].w);
+  }
+  base.blocks.resize(values);
+  for (std::size_t v = 0; v < values; ++v)
+    base.blocks[v] = ceil_div(std::max<int64_t>(1, base.shapes[v].c), base.lanes[v]);
+  base.end = (16 * stride + 16 * L) * L;
+
+  Frame least;
+  for (const bool keeps : {true, false}) {
+    Frame frame = base;
+    frame.keeps = keeps;
+    frame.stage_of.assign(values, 0);
+    frame.kept.assign(values, 0);
+    frame.begin.assign(values, 0);
+    frame.end_of_use.assign(values, -1);
+    int stages = 1;
+    for (const Step& step : steps_) {
+      int stage = 0;
+      for (const int64_t i : step.in) stage = std::max(stage, frame.stage_of[static_cast<std::size_t>(i)]);
+      if (step.whole || step.layer->needs_sums() || (keeps && step.layer->looks_far())) ++stage;
+      frame.stage_of[static_cast<std::size_t>(step.out)] = stage;
+    }
+    stages = frame.stage_of[static_cast<std::size_t>(output_)] + 1;
+    require(stages <= kMostStages, "nodes: too many that need the whole frame");
+    for (const Step& step : steps_) {
+      const int stage = frame.stage_of[static_cast<std::size_t>(step.out)];
+      const int time = Frame::time_of(stage, step.whole);
+      if (step.whole) frame.kept[static_cast<std::size_t>(step.out)] = 1;
+      frame.begin[static_cast<std::size_t>(step.out)] = time;
+      for (std::size_t i = 0; i < step.in.size(); ++i) {
+        const auto v = static_cast<std::size_t>(step.in[i]);
+        // Sums of the input are taken a stage before; only its result may be needed from then on.
+        const bool only_sums = step.layer->needs_sums() && !reads_rows(*step.layer, static_cast<int>(i));
+        if (step.whole) frame.kept[v] = 1;
+        if (keeps && frame.stage_of[v] < stage && !only_sums && !loads(static_cast<int64_t>(v)))
+          frame.kept[v] = 1;
+        frame.end_of_use[v] = std::max(frame.end_of_use[v], time);
+      }
+    }
+    if (!keeps)  // a value that is made again is read by every later stage
+      for (std::size_t v = 0; v < values; ++v)
+        if (frame.kept[v]) frame.end_of_use[v] = Frame::time_of(stages, false);
+    frame.place();
+    if (keeps) keep_less(frame);
+    const int64_t room = max_memory > 0 ? max_memory : 0;
+    const int64_t taken = 4 * (frame.arena + (scratch[0] + scratch[1]) * threads);
+    int64_t workers = 0;
+    for (int s = 0; s < stages; ++s) {
+      frame.stages.push_back(plan_stage(frame, s, threads, room ? std::max<int64_t>(1, room - taken) : 0));
+      const Stage& stage = frame.stages.back();
+      const auto jobs = static_cast<int64_t>(stage.bands.size() * stage.strips.size());
+      workers = std::max(workers, stage.worker_floats * 4 * std::min<int64_t>(threads, jobs));
+    }
+    const int64_t most = taken + workers;
+    frame.bytes = most;
+    if (room == 0 || most <= room) return frame;
+    if (least.bytes == 0 || most < least.bytes) least = std::move(frame);
+  }
+  refuse("max_memory: expected at least " + std::to_string(least.bytes) + " bytes for this frame, got " +
+         std::to_string(max_memory));
+}
+
+bool Network::loads(int64_t value) const {
+  for (const Step& step : steps_)
+    if (step.out == value) return step.in.empty();
+  return false;
+}
+
+std::vector<Range> Network::needs(const Frame& frame, const Stage& stage, int axis,
+                                  const std::vector<Range>& owned) const {
+  std::vector<Range> ranges(static_cast<std::size_t>(values_));
+  for (std::size_t i = 0; i < stage.sinks.size(); ++i)
+    ranges[static_cast<std::size_t>(stage.sinks[i])] = owned[i];
+  for (auto at = stage.steps.rbegin(); at != stage.steps.rend(); ++at) {
+    const Step& step = steps_[*at];
+    const Range out = ranges[static_cast<std::size_t>(step.out)];
+    if (out.size() <= 0) continue;
+    for (std::size_t i = 0; i < step.in.size(); ++i) {
+      const auto v = static_cast<std::size_t>(step.in[i]);
+      const Range in = reads_inside(*step.layer, static_cast<int>(i), axis, out, frame.shapes[v].size(axis));
+      ranges[v] = hull(ranges[v], in);
+    }
+  }
+  return ranges;
+}
+
+namespace {
+
+Range share(Range of_image, int64_t image, int64_t n) {
+  return {of_image.lo * n / image, of_image.hi * n / image};
+}
+
+}  // namespace
+
+std::vector<Range> Network::owned(const Frame& frame, const Stage& stage, int axis, Range of_image) const {
+  std::vector<Range> result;
+  for (const int64_t v : stage.sinks)
+    result.push_back(
+        share(of_image, axis == 0 ? frame.h : frame.w, frame.shapes[static_cast<std::size_t>(v)].size(axis)));
+  return result;
+}
+
+// Rows of a value that some layer will still read while the band goes by, at most.
+std::vector<int64_t> Network::rings(const Frame& frame, const Stage& stage, Range band) const {
+  const auto values = static_cast<std::size_t>(values_);
+  const std::vector<Range> whole = needs(frame, stage, 0, owned(frame, stage, 0, band));
+  std::vector<int64_t> done(values), ring(values, 1);
+  for (std::size_t v = 0; v < values; ++v) done[v] = whole[v].lo;
+  for (int64_t at = band.lo; at < band.hi;) {
+    at = std::min(band.hi, at + rows_at_once());
+    const std::vector<Range> now = needs(frame, stage, 0, owned(frame, stage, 0, {band.lo, at}));
+    for (const std::size_t k : stage.steps) {
+      const Step& step = steps_[k];
+      const auto out = static_cast<std::size_t>(step.out);
+      if (whole[out].size() <= 0 || done[out] >= whole[out].hi) continue;
+      // What it reads now, or will read first.
+      const Range next{done[out], std::max(done[out] + 1, now[out].hi)};
+      for (std::size_t i = 0; i < step.in.size(); ++i) {
+        const auto v = static_cast<std::size_t>(step.in[i]);
+        const Range in = reads_inside(*step.layer, static_cast<int>(i), 0, next, frame.shapes[v].h);
+        if (in.size() > 0) ring[v] = std::max(ring[v], std::max(now[v].hi, done[v]) - in.lo);
+      }
+      ring[out] = std::max(ring[out], now[out].hi - done[out]);
+    }
+    for (std::size_t v = 0; v < values; ++v) done[v] = std::max(done[v], now[v].hi);
+  }
+  for (std::size_t v = 0; v < values; ++v)
+    ring[v] = std::min(ring[v], std::max<int64_t>(1, frame.shapes[v].h));
+  return ring;
+}
+
+int64_t Network::rows_at_once() const { return std::max<int64_t>(2, multiple_of_[0]); }
+
+Network::Stage Network::plan_stage(const Frame& frame, int number, int threads, int64_t room) const {
+  Stage stage;
+  stage.number = number;
+  std::vector<char> sink(static_cast<std::size_t>(values_), 0);
+  for (const Step& step : steps_) {
+    const int made = frame.stage_of[static_cast<std::size_t>(step.out)];
+    if (step.layer->needs_sums() && made == number + 1) sink[static_cast<std::size_t>(step.in[0])] = 1;
+  }
+  for (std::size_t v = 0; v < sink.size(); ++v)
+    if (frame.kept[v] && frame.stage_of[v] == number && !whole(static_cast<int64_t>(v))) sink[v] = 1;
+  if (frame.stage_of[static_cast<std::size_t>(output_)] == number)
+    sink[static_cast<std::size_t>(output_)] = 1;
+  for (std::size_t v = 0; v < sink.size(); ++v)
+    if (sink[v]) stage.sinks.push_back(static_cast<int64_t>(v));
+  // Back from the sinks to what is there already.
+  std::vector<char> wanted = sink;
+  std::vector<std::size_t> backwards;
+  for (std::size_t k = steps_.size(); k-- > 0;) {
+    const Step& step = steps_[k];
+    const auto out = static_cast<std::size_t>(step.out);
+    if (!wanted[out] || there(frame, number, step.out)) continue;
+    backwards.push_back(k);
+    for (std::size_t i = 0; i < step.in.size(); ++i)
+      if (reads_rows(*step.layer, static_cast<int>(i))) wanted[static_cast<std::size_t>(step.in[i])] = 1;
+  }
+  stage.steps.assign(backwards.rbegin(), backwards.rend());
+
+  const auto try_plan = [&](int64_t bands, int64_t strips) {
+    stage.bands = divided(frame.h, bands, multiple_of_[0]);
+    stage.strips = divided(frame.w, strips, multiple_of_[1]);
+  };
+  // The work of all bands or strips, for each step; and the widest strip's memory.
+  const auto work = [&] {
+    std::vector<double> rows(steps_.size(), 0.0), columns(steps_.size(), 0.0);
+    for (const Range& band : stage.bands) {
+      const auto ranges = needs(frame, stage, 0, owned(frame, stage, 0, band));
+      for (const std::size_t k : stage.steps)
+        rows[k] += static_cast<double>(ranges[static_cast<std::size_t>(steps_[k].out)].size());
+    }
+    stage.columns.clear();
+    for (const Range& strip : stage.strips) {
+      stage.columns.push_back(needs(frame, stage, 1, owned(frame, stage, 1, strip)));
+      for (const std::size_t k : stage.steps)
+        columns[k] +=
+            static_cast<double>(stage.columns.back()[static_cast<std::size_t>(steps_[k].out)].size());
+    }
+    double total = 0;
+    for (const std::size_t k : stage.steps) {
+      const Step& step = steps_[k];
+      std::vector<Shape> in;
+      for (const int64_t i : step.in) in.push_back(frame.shapes[static_cast<std::size_t>(i)]);
+      if (in.empty()) in.push_back(frame.shapes[0]);
+      total +=
+          (step.layer->cost(in) + static_cast<double>(frame.shapes[static_cast<std::size_t>(step.out)].c)) *
+          rows[k] * columns[k];
+    }
+    return total;
+  };
+  // Rows that are in use at a time should stay in the second-level cache.
+  const auto hot = [&] {
+    double bytes = 0;
+    const auto ring = rings(frame, stage, stage.bands[stage.bands.size() / 2]);
+    for (const std::size_t k : stage.steps) {
+      const auto v = static_cast<std::size_t>(steps_[k].out);
+      int64_t widest = 0;
+      for (const auto& columns : stage.columns) widest = std::max(widest, columns[v].size());
+      bytes += 4.0 *
+               static_cast<double>(std::min<int64_t>(ring[v], 8) * widest * frame.blocks[v] * frame.lanes[v]);
+    }
+    return bytes;
+  };
+  const auto penalty = [](double bytes) {
+    return bytes <= 300e3 ? 1.0 : bytes <= 600e3 ? 1.03 : bytes <= 2.5e6 ? 1.12 : bytes <= 10e6 ? 1.25 : 1.4;
+  };
+  // Strips first, and never by the number of threads: sums over the frame are taken strip by strip.
+  const int64_t usual_bands = std::clamp<int64_t>(frame.h / 64, 1, 8);
+  double best = -1;
+  int64_t strips = 1, bands = 1;
+  for (const int64_t n : {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64}) {
+    if (n > 1 && frame.w / n < 48) break;
+    try_plan(usual_bands, n);
+    const double cost = work() * penalty(hot());
+    if (best < 0 || cost < best) {
+      best = cost;
+      strips = n;
+    }
+  }
+  best = -1;
+  for (const int64_t n : {1, 2, 3, 4, 6, 8, 12, 16, 32}) {
+    if (n > 1 && frame.h / n < 16) break;
+    try_plan(n, strips);
+    const auto jobs = static_cast<double>(stage.bands.size() * stage.strips.size());
+    // The last job of a thread is waited for.
+    const double rounds = std::ceil(jobs / threads) + (threads > 1 ? 0.3 : 0.0);
+    const double cost = work() / jobs * rounds;
+    if (best < 0 || cost < best) {
+      best = cost;
+      bands = n;
+    }
+  }
+  const auto finish = [&] {
+    work();
+    stage.rings.clear();
+    stage.worker_floats = 0;
+    for (const Range& band : stage.bands) {
+      stage.rings.push_back(rings(frame, stage, band));
+      for (const auto& columns : stage.columns) {
+        int64_t floats = 0;
+        for (const std::size_t k : stage.steps) {
+          const auto v = static_cast<std::size_t>(steps_[k].out);
+          if (columns[v].size() > 0) floats += frame.floats(v, columns[v], stage.rings.back()[v]);
+        }
+        stage.worker_floats = std::max(stage.worker_floats, floats);
+      }
+    }
+  };
+  try_plan(bands, strips);
+  finish();
+  while (room && stage.worker_floats * 4 * threads > room && frame.w / (strips * 2) >= 8) {
+    strips *= 2;
+    try_plan(bands, strips);
+    finish();
+  }
+  return stage;
+}
+
+// A U-net's skips lie about in memory from one end to the other, and the outermost, which is the largest, is
+// made of the image in no time: values whose last use is far, and that are cheap to make again there, are
+// kept no longer than their other uses ask, where memory shrinks by it.
+void Network::keep_less(Frame& frame) const {
+  constexpr double kMostAgain = 0.15;  // of all multiplications
+  constexpr double kLeastLess = 0.02;  // of the arena
+  std::vector<std::size_t> maker(static_cast<std::size_t>(values_), steps_.size());
+  std::vector<double> costs(steps_.size());
+  std::vector<std::vector<int>> uses(static_cast<std::size_t>(values_));
+  double total = 0;
+  for (std::size_t k = 0; k < steps_.size(); ++k) {
+    const Step& step = steps_[k];
+    const auto out = static_cast<std::size_t>(step.out);
+    maker[out] = k;
+    std::vector<Shape> in;
+    for (const int64_t i : step.in) in.push_back(frame.shapes[static_cast<std::size_t>(i)]);
+    const Shape& s = frame.shapes[out];
+    if (!in.empty()) costs[k] = step.layer->cost(in) * static_cast<double>(s.h) * static_cast<double>(s.w);
+    total += costs[k];
+    for (std::size_t i = 0; i < step.in.size(); ++i)
+      if (step.whole || reads_rows(*step.layer, static_cast<int>(i)))
+        uses[static_cast<std::size_t>(step.in[i])].push_back(step.whole ? -1 : frame.stage_of[out]);
+  }
+  // To make a value in a stage, of what is there.
+  const auto again = [&](std::size_t value, int stage) {
+    double cost = 0;
+    std::vector<char> seen(static_cast<std::size_t>(values_), 0);
+    std::vector<std::size_t> todo{value};
+    while (!todo.empty()) {
+      const std::size_t v = todo.back();
+      todo.pop_back();
+      if (seen[v] || there(frame, stage, static_cast<int64_t>(v))) continue;
+      seen[v] = 1;
+      const Step& step = steps_[maker[v]];
+      if (step.whole) return std::numeric_limits<double>::infinity();
+      cost += costs[maker[v]];
+      for (std::size_t i = 0; i < step.in.size(); ++i)
+        if (reads_rows(*step.layer, static_cast<int>(i)))
+          todo.push_back(static_cast<std::size_t>(step.in[i]));
+    }
+    return cost;
+  };
+  std::vector<std::pair<std::size_t, int>> made;  // again, in which stage
+  const auto all_again = [&] {
+    double cost = 0;
+    for (const auto& [v, stage] : made) cost += again(v, stage);
+    return cost;
+  };
+
+  std::vector<std::size_t> order;
+  for (std::size_t v = 0; v < frame.kept.size(); ++v)
+    if (frame.kept[v] && maker[v] < steps_.size() && !steps_[maker[v]].whole) order.push_back(v);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return frame.floats(a) > frame.floats(b); });
+  for (const std::size_t v : order) {
+    const int last = frame.last(v);
+    int before = frame.stage_of[v];
+    bool for_whole = false;  // such a step reads what is kept
+    for (const int stage : uses[v]) {
+      for_whole = for_whole || stage < 0;
+      if (stage < last) before = std::max(before, stage);
+    }
+    if (for_whole || last - before < 2) continue;
+    const Frame as_it_was = frame;
+    frame.end_of_use[v] = Frame::time_of(before, false);
+    frame.kept[v] = before > frame.stage_of[v];
+    made.emplace_back(v, last);
+    frame.place();
+    if (all_again() <= kMostAgain * total &&
+        static_cast<double>(frame.arena) <= (1 - kLeastLess) * static_cast<double>(as_it_was.arena))
+      continue;
+    frame = as_it_was;
+    made.pop_back();
+  }
+}
+
+bool Network::whole(int64_t value) const {
+  for (const Step& step : steps_)
+    if (step.out == value) return step.whole;
+  return false;
+}
+
+// Whether a value is kept from an earlier stage, or was made between two.
+bool Network::there(const Frame& frame, int stage, int64_t value) const {
+  const auto v = static_cast<std::size_t>(value);
+  return frame.kept[v] && frame.last(v) >= stage && (frame.stage_of[v] < stage || whole(value));
+}
+
+int64_t Network::memory(int64_t h, int64_t w, int threads, int64_t max_memory) const {
+  return plan(h, w, team_size(threads), max_memory).bytes;
+}
+
+}  // namespace fastdeblur::nn
