@@ -1,6 +1,6 @@
 """The networks' speed beside ONNX Runtime, OpenVINO and PyTorch on the same weights, and the memory of a run.
 
-    python benchmarks/nets_speed.py [--save] [srcnn ...]
+    python benchmarks/nets_speed.py [--save] [--memory] [--limits] [srcnn ...]
 
 needs torch, onnx, onnxruntime and openvino. Times are medians of interleaved rounds in one process, two threads each;
 memory is what a run adds to a fresh process's peak.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import torch
 
 import fastdeblur
 from fastdeblur import nets
+from fastdeblur.errors import OutOfMemory
 from fastdeblur.train import models
 from fastdeblur.train.config import load_config
 from machine import describe
@@ -155,13 +157,48 @@ def measure(name: str, rounds: int) -> dict[str, dict[str, float]]:
     return {engine: {"seconds": statistics.median(t), "best": min(t)} for engine, t in times.items()}
 
 
+def limited(name: str, rounds: int) -> dict[str, float]:
+    """Seconds of the shipped network by the bytes that it may take, from none (0) to the least that does."""
+    model, x = nets.load(name), image(name)[0]
+    options = {"n_threads": THREADS, "backend": "native"}
+    if model.takes_psf:
+        options |= {"psf": np.ones((15, 15)) / 225, "noise": NOISE}
+    plane = x if model.channels > 1 else x[0]
+    axis = 0 if model.channels > 1 else None
+    try:
+        model(plane, channel_axis=axis, max_memory=1, **options)
+        raise AssertionError("a byte is enough")
+    except OutOfMemory as error:
+        least = int(re.findall(r"at least (\d+)", str(error))[0])
+    free = model.summary((HEIGHT, WIDTH), n_threads=THREADS).memory
+    limits = [0, *(int(free * share) for share in (0.75, 0.5, 0.33, 0.2) if free * share > least), least]
+    found: dict[str, float] = {}
+    for limit in limits:
+        times = []
+        for _ in range(rounds):
+            begin = time.perf_counter()
+            model(plane, channel_axis=axis, max_memory=limit or None, **options)
+            times.append(time.perf_counter() - begin)
+        found[str(limit)] = statistics.median(times)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", default=NAMES)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--save", action="store_true")
     parser.add_argument("--memory", action="store_true", help="measure the peaks as well")
+    parser.add_argument("--limits", action="store_true", help="measure what less memory costs instead")
     arguments = parser.parse_args()
+    if arguments.limits:
+        costs = {name: limited(name, arguments.rounds) for name in arguments.names}
+        for name, times in costs.items():
+            free = times["0"]
+            print(name, *(f"{int(n) / 1e6:.0f} MB: {t / free:.2f}" for n, t in times.items()), sep=", ")
+        if arguments.save:
+            save("nets-limits.json", costs)
+        return
     rows = {}
     for name in arguments.names:
         row = measure(name, arguments.rounds)
@@ -182,9 +219,13 @@ def main() -> None:
             flush=True,
         )
     if arguments.save:
-        path = Path(__file__).parent / "results" / "nets-speed.json"
-        result = {"machine": describe(), "frame": [HEIGHT, WIDTH], "threads": THREADS, "networks": rows}
-        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        save("nets-speed.json", rows)
+
+
+def save(file: str, rows: object) -> None:
+    path = Path(__file__).parent / "results" / file
+    result = {"machine": describe(), "frame": [HEIGHT, WIDTH], "threads": THREADS, "networks": rows}
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

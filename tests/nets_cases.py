@@ -105,6 +105,14 @@ CASES = [
         {"activation": "sigmoid", "window": [2, 2]},
         {"weight": (3, 5), "squeeze_weight": (5, 3)},
     ),
+    Case("channel_attention", (4,), {"window": [4, 6], "step": [2, 3]}, {"weight": (4, 4), "bias": (4,)}),
+    Case("channel_attention", (2,), {"window": [3, 40], "step": [1, 5]}, {"weight": (2, 2)}),
+    Case(
+        "channel_attention",
+        (9,),
+        {"activation": "sigmoid", "window": [5, 2], "step": [4, 1]},
+        {"weight": (9, 2), "squeeze_weight": (2, 9)},
+    ),
     Case("pixel_shuffle", (8,)),
     Case("pixel_shuffle", (9,), {"factor": 3}),
     Case("pixel_unshuffle", (3,), multiple=2),
@@ -239,10 +247,12 @@ def layer_norm(a, t, x):
 def average_pool(a, t, x):
     if a["window"] is None:
         return np.array([[[math.fsum(p.ravel()) / p.size]] for p in x])
-    out = np.empty_like(x)
-    for c, i, j in np.ndindex(x.shape):
+    steps = a.get("step", [1, 1])
+    out = np.empty((len(x), *(math.ceil((n - 1) / s) + 1 for n, s in zip(x.shape[1:], steps, strict=True))))
+    for c, i, j in np.ndindex(out.shape):
         part = x[c]
-        for axis, (n, k, place) in enumerate(zip(x.shape[1:], a["window"], (i, j), strict=True)):
+        places = (i * steps[0], j * steps[1])
+        for axis, (n, k, place) in enumerate(zip(x.shape[1:], a["window"], places, strict=True)):
             k = min(k, n)
             first = min(max(place - k // 2, 0), n - k)
             part = np.take(part, range(first, first + k), axis)
@@ -258,7 +268,24 @@ def channel_attention(a, t, x):
             squeeze["bias"] = t["squeeze_bias"]
         p = np.maximum(linear(a, squeeze, p), 0)
     p = linear(a, t, p)
-    return x * (1 / (1 + np.exp(-p)) if a["activation"] == "sigmoid" else p)
+    factors = 1 / (1 + np.exp(-p)) if a["activation"] == "sigmoid" else p
+    if a["window"] is None or a["step"] == [1, 1]:
+        return x * factors
+    out = np.empty_like(x)
+    for c, i, j in np.ndindex(x.shape):
+        # Weighted by how near each of the four places around is.
+        out[c, i, j] = sum(
+            x[c, i, j] * factors[c, y, z] * near_y * near_z
+            for y, near_y in beside(i, a["step"][0])
+            for z, near_z in beside(j, a["step"][1])
+        )
+    return out
+
+
+def beside(i, step):
+    """The places on every step-th pixel that bear on pixel i, and their weights."""
+    before, away = divmod(i, step)
+    return [(before, 1 - away / step)] + ([(before + 1, away / step)] if away else [])
 
 
 def pixel_shuffle(a, t, x):

@@ -282,6 +282,11 @@ TEXTS = [
 ]
 
 
+def attention(attributes):
+    node = make_node("channel_attention", [0], attributes, {"weight": np.ones((1, 1), np.float32)})
+    return Graph("net", "", Input(1), Output(1), (1, 1), (node,))
+
+
 def test_numbers_that_no_engine_bears_are_refused():
     """By the rules of the file, so that every engine says the same."""
     wide = {"weight": np.ones((1, 1, 1, 4097), np.float32)}
@@ -295,6 +300,13 @@ def test_numbers_that_no_engine_bears_are_refused():
     nodes = (make_node("resize", [0], up), make_node("resize", [1], down))
     with pytest.raises(ModelError, match="more than 2147483648 pixels"):
         Graph("net", "", Input(1), Output(2), (1, 1), nodes)
+    for attributes, says in (
+        ({"step": [2, 2]}, "step: has no meaning without a window"),
+        ({"window": [9, 9], "step": [0, 2]}, "step: expected two integers from 1 to 4096"),
+        ({"window": [9, 9], "step": [2, 4097]}, "step: expected two integers from 1 to 4096"),
+    ):
+        with pytest.raises(ModelError, match=says):
+            attention(attributes)
 
 
 @pytest.mark.parametrize(("text", "says"), TEXTS, ids=[says for _, says in TEXTS])

@@ -30,7 +30,7 @@ def random_tensors(seed):
     return lambda *shape: (rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
 
 
-def unet(channels=3, window=5, **source):
+def unet(channels=3, window=5, step=(1, 1), **source):
     """Two scales with a skip, gates and attention: all of it local if the window is."""
     t = random_tensors(3)
     c = channels
@@ -44,7 +44,10 @@ def unet(channels=3, window=5, **source):
         ),
         make_node("simple_gate", [5]),
         make_node(
-            "channel_attention", [6], {"window": [window] * 2 if window else None}, {"weight": t(8, 8)}
+            "channel_attention",
+            [6],
+            {"window": [window] * 2 if window else None, "step": list(step)},
+            {"weight": t(8, 8)},
         ),
         make_node("add", [7, 2]),
         make_node("gelu", [8]),
@@ -187,9 +190,10 @@ def test_numbas_kernels_are_the_references(case):
     shape=st.tuples(st.integers(1, 90), st.integers(1, 90)),
     share=st.floats(0.05, 0.9),
     window=st.sampled_from([1, 2, 5]),
+    step=st.sampled_from([(1, 1), (2, 3), (5, 1), (4, 4)]),
 )
-def test_tiles_give_the_same(shape, share, window):
-    graph = unet(1, window)
+def test_tiles_give_the_same(shape, share, window, step):
+    graph = unet(1, window, step)
     image = scene(1, *shape)
     limit = int(share * needed_bytes(graph, graph.shapes(*shape)))
     model = nets.Model(graph)
@@ -223,6 +227,9 @@ def test_tiles_cover_the_frame_once():
     axes = axes_of(UNET.graph)
     assert axes is not None
     assert axes[0].multiple == 2
+    stepped = axes_of(unet(step=(3, 5)))
+    assert stepped is not None
+    assert [axis.multiple for axis in stepped] == [6, 10]  # tiles begin on a place of the whole frame's
 
 
 @pytest.mark.parametrize("name", ["numpy", "numba"])

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastdeblur
+from fastdeblur.nets.graph import make_node
+from fastdeblur.nets.reference import Run, channel_attention
 
 torch = pytest.importorskip("torch")
 
@@ -92,6 +94,31 @@ def test_attentions_window_holds_when_evaluating_only():
     pooled = local_mean(x, (3, 3))
     wanted = x * (torch.einsum("oc,nchw->nohw", layer.weight, pooled) + layer.bias[:, None, None])
     assert torch.allclose(layer(x), wanted, atol=1e-6)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    height=st.integers(1, 12),
+    width=st.integers(1, 12),
+    window=st.tuples(st.integers(1, 14), st.integers(1, 14)),
+    step=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+)
+def test_attention_is_the_engines_layer(height, width, window, step):
+    layer = ChannelAttention(2, window, step).double().eval()
+    x = scene((1, 2, height, width))
+    node = make_node(
+        "channel_attention",
+        [0],
+        {"window": list(window), "step": list(step)},
+        {"weight": layer.weight.detach().numpy(), "bias": layer.bias.detach().numpy()},
+    )
+    wanted = channel_attention(node, x[0], Run(None, None))
+    np.testing.assert_allclose(layer(torch.from_numpy(x))[0].detach().numpy(), wanted, rtol=1e-6)
+
+
+def test_attention_without_a_window_has_no_step():
+    with pytest.raises(ValueError, match="step: expected"):
+        ChannelAttention(2, None, (2, 2))
 
 
 def test_layer_norm_is_over_the_channels_of_each_pixel():

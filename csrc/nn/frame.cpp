@@ -1,8 +1,9 @@
 // The plan for a frame: stages, what is kept between them, bands and strips, and the memory of it all.
 #include "nn/frame.h"
+#include "nn/keep.h"
 
 #include <cmath>
-#include <limits>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -33,9 +34,6 @@ Range reads_inside(const Layer& layer, int i, int axis, Range out, int64_t n) {
 }
 
 constexpr int64_t kMostStages = 4096;
-
-// Whether it reads rows of an input, or only sums over all of it.
-bool reads_rows(const Layer& layer, int i) { return layer.reads(i, 0, {0, 4096}, 1 << 20).size() > 0; }
 
 std::vector<Range> divided(int64_t n, int64_t parts, int64_t unit) {
   std::vector<Range> ranges;
@@ -83,65 +81,102 @@ Network::Frame Network::plan(int64_t inner_h, int64_t inner_w, int threads, int6
     base.blocks[v] = ceil_div(std::max<int64_t>(1, base.shapes[v].c), base.lanes[v]);
   base.end = (16 * stride + 16 * L) * L;
 
-  Frame least;
-  for (const bool keeps : {true, false}) {
-    Frame frame = base;
-    frame.keeps = keeps;
-    frame.stage_of.assign(values, 0);
-    frame.kept.assign(values, 0);
-    frame.begin.assign(values, 0);
-    frame.end_of_use.assign(values, -1);
-    int stages = 1;
-    for (const Step& step : steps_) {
-      int stage = 0;
-      for (const int64_t i : step.in) stage = std::max(stage, frame.stage_of[static_cast<std::size_t>(i)]);
-      if (step.whole || step.layer->needs_sums() || (keeps && step.layer->looks_far())) ++stage;
-      frame.stage_of[static_cast<std::size_t>(step.out)] = stage;
-    }
-    stages = frame.stage_of[static_cast<std::size_t>(output_)] + 1;
-    require(stages <= kMostStages, "nodes: too many that need the whole frame");
-    for (const Step& step : steps_) {
-      const int stage = frame.stage_of[static_cast<std::size_t>(step.out)];
-      const int time = Frame::time_of(stage, step.whole);
-      if (step.whole) frame.kept[static_cast<std::size_t>(step.out)] = 1;
-      frame.begin[static_cast<std::size_t>(step.out)] = time;
-      for (std::size_t i = 0; i < step.in.size(); ++i) {
-        const auto v = static_cast<std::size_t>(step.in[i]);
-        // Sums of the input are taken a stage before; only its result may be needed from then on.
-        const bool only_sums = step.layer->needs_sums() && !reads_rows(*step.layer, static_cast<int>(i));
-        if (step.whole) frame.kept[v] = 1;
-        if (keeps && frame.stage_of[v] < stage && !only_sums && !loads(static_cast<int64_t>(v)))
-          frame.kept[v] = 1;
-        frame.end_of_use[v] = std::max(frame.end_of_use[v], time);
-      }
-    }
-    if (!keeps)  // a value that is made again is read by every later stage
-      for (std::size_t v = 0; v < values; ++v)
-        if (frame.kept[v]) frame.end_of_use[v] = Frame::time_of(stages, false);
+  std::vector<int> readers(values, 0);
+  for (const Step& step : steps_)
+    for (const int64_t i : step.in) ++readers[static_cast<std::size_t>(i)];
+  // A whole step's result can take the place of what it is made of if nobody else reads that, and both lie
+  // alike. Of several in a row the last one's needs come to the first, and all to the last.
+  base.gives_way.assign(values, 0);
+  const auto lie_alike = [&](const Step& step) {
+    if (!step.whole) return;
+    const auto in = static_cast<std::size_t>(step.in[0]), out = static_cast<std::size_t>(step.out);
+    if (readers[in] != 1 || base.lanes[in] != base.lanes[out]) return;
+    base.gives_way[in] = 1;
+    for (auto* room : {&base.left, &base.right, &base.spill})
+      (*room)[in] = (*room)[out] = std::max((*room)[in], (*room)[out]);
+  };
+  std::for_each(steps_.rbegin(), steps_.rend(), lie_alike);
+  std::for_each(steps_.begin(), steps_.end(), lie_alike);
+  const int64_t in_layers = 4 * (scratch[0] + scratch[1]) * threads;
+
+  // What is kept spares time: all of it at first, then less and less, at last nothing. Which plans are tried
+  // does not depend on the limit, so that the least of them is what a refusal says, and any limit from there
+  // on is granted.
+  int64_t least = 0;
+  const auto fits = [&](Frame& frame) {
     frame.place();
-    if (keeps) keep_less(frame);
-    const int64_t room = max_memory > 0 ? max_memory : 0;
-    const int64_t taken = 4 * (frame.arena + (scratch[0] + scratch[1]) * threads);
+    const int64_t taken = 4 * frame.arena + frame.state_bytes + in_layers;
+    const int64_t left = max_memory > 0 ? std::max<int64_t>(1, max_memory - taken) : 0;
     int64_t workers = 0;
-    for (int s = 0; s < stages; ++s) {
-      frame.stages.push_back(plan_stage(frame, s, threads, room ? std::max<int64_t>(1, room - taken) : 0));
-      const Stage& stage = frame.stages.back();
-      const auto jobs = static_cast<int64_t>(stage.bands.size() * stage.strips.size());
-      workers = std::max(workers, stage.worker_floats * 4 * std::min<int64_t>(threads, jobs));
+    frame.stages.clear();
+    for (int s = 0; s <= frame.stage_of[static_cast<std::size_t>(output_)]; ++s) {
+      frame.stages.push_back(plan_stage(frame, s, threads, left));
+      workers = std::max(workers, frame.stages.back().bytes(threads));
+      frame.bytes = taken + workers;
+      if (least > 0 && frame.bytes >= least) return false;  // another needs less
     }
-    const int64_t most = taken + workers;
-    frame.bytes = most;
-    if (room == 0 || most <= room) return frame;
-    if (least.bytes == 0 || most < least.bytes) least = std::move(frame);
-  }
-  refuse("max_memory: expected at least " + std::to_string(least.bytes) + " bytes for this frame, got " +
+    least = frame.bytes;
+    return max_memory <= 0 || frame.bytes <= max_memory;
+  };
+  Frame frame = staged(base, true);
+  Keeping keeping(*this, frame);
+  keeping.less();
+  if (fits(frame)) return frame;
+  const auto all = static_cast<double>(frame.arena);
+  for (const double share : {0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0})
+    if (keeping.at_most(static_cast<int64_t>(share * all)) && fits(frame)) return frame;
+  frame = staged(base, false);
+  if (fits(frame)) return frame;
+  refuse("max_memory: expected at least " + std::to_string(least) + " bytes for this frame, got " +
          std::to_string(max_memory));
 }
 
-bool Network::loads(int64_t value) const {
-  for (const Step& step : steps_)
-    if (step.out == value) return step.in.empty();
-  return false;
+// Divides the steps into stages, and says how long what is kept between them is needed. keeps: values that
+// several stages need, else only what there is no other way to.
+Network::Frame Network::staged(const Frame& base, bool keeps) const {
+  const auto values = static_cast<std::size_t>(values_);
+  Frame frame = base;
+  frame.stage_of.assign(values, 0);
+  frame.kept.assign(values, 0);
+  frame.begin.assign(values, 0);
+  frame.end_of_use.assign(values, -1);
+  frame.shortened.assign(values, 0);
+  frame.home.resize(values);
+  for (std::size_t v = 0; v < values; ++v) frame.home[v] = v;
+  for (const Step& step : steps_) {
+    int stage = 0;
+    for (const int64_t i : step.in) stage = std::max(stage, frame.stage_of[static_cast<std::size_t>(i)]);
+    if (step.whole || step.layer->needs_sums() || (keeps && step.layer->looks_far())) ++stage;
+    frame.stage_of[static_cast<std::size_t>(step.out)] = stage;
+  }
+  const int stages = frame.stage_of[static_cast<std::size_t>(output_)] + 1;
+  require(stages <= kMostStages, "nodes: too many that need the whole frame");
+  for (const Step& step : steps_) {
+    const int stage = frame.stage_of[static_cast<std::size_t>(step.out)];
+    const int time = Frame::time_of(stage, step.whole);
+    if (step.whole) frame.kept[static_cast<std::size_t>(step.out)] = 1;
+    frame.begin[static_cast<std::size_t>(step.out)] = time;
+    for (std::size_t i = 0; i < step.in.size(); ++i) {
+      const auto v = static_cast<std::size_t>(step.in[i]);
+      // Sums of the input are taken a stage before; only its result may be needed from then on.
+      const bool only_sums = step.layer->needs_sums() && !reads_rows(*step.layer, static_cast<int>(i));
+      if (step.whole) frame.kept[v] = 1;
+      if (keeps && frame.stage_of[v] < stage && !only_sums && !loads(static_cast<int64_t>(v)))
+        frame.kept[v] = 1;
+      if (!only_sums) frame.end_of_use[v] = std::max(frame.end_of_use[v], time);
+    }
+  }
+  for (const Step& step : steps_) {
+    const auto out = static_cast<std::size_t>(step.out);
+    const auto in = static_cast<std::size_t>(step.in.empty() ? step.out : step.in[0]);
+    if (step.whole && frame.gives_way[in]) frame.home[out] = frame.home[in];
+    if (step.layer->needs_sums())
+      frame.state_bytes += 4 * step.layer->state(frame.shapes[static_cast<std::size_t>(step.in[0])]);
+  }
+  if (!keeps)  // a value that is made again is read by every later stage
+    for (std::size_t v = 0; v < values; ++v)
+      if (frame.kept[v] && !frame.gives_way[v]) frame.end_of_use[v] = Frame::time_of(stages, false);
+  return frame;
 }
 
 std::vector<Range> Network::needs(const Frame& frame, const Stage& stage, int axis,
@@ -230,6 +265,7 @@ Network::Stage Network::plan_stage(const Frame& frame, int number, int threads, 
     const Step& step = steps_[k];
     const auto out = static_cast<std::size_t>(step.out);
     if (!wanted[out] || there(frame, number, step.out)) continue;
+    if (step.whole) throw std::logic_error("a stage lacks what was made whole");
     backwards.push_back(k);
     for (std::size_t i = 0; i < step.in.size(); ++i)
       if (reads_rows(*step.layer, static_cast<int>(i))) wanted[static_cast<std::size_t>(step.in[i])] = 1;
@@ -310,111 +346,92 @@ Network::Stage Network::plan_stage(const Frame& frame, int number, int threads, 
     }
   }
   const auto finish = [&] {
-    work();
-    stage.rings.clear();
-    stage.worker_floats = 0;
-    for (const Range& band : stage.bands) {
-      stage.rings.push_back(rings(frame, stage, band));
+    trace(frame, stage);
+    stage.worker_floats = stage.call_floats = 0;
+    for (const std::vector<int64_t>& ring : stage.rings)
       for (const auto& columns : stage.columns) {
-        int64_t floats = 0;
+        int64_t floats = 0, in_calls = 0;
         for (const std::size_t k : stage.steps) {
           const auto v = static_cast<std::size_t>(steps_[k].out);
-          if (columns[v].size() > 0) floats += frame.floats(v, columns[v], stage.rings.back()[v]);
+          if (columns[v].size() <= 0) continue;
+          floats += frame.floats(v, columns[v], ring[v]);
+          if (!steps_[k].in.empty())
+            in_calls +=
+                steps_[k].layer->working(columns[v], frame.shapes[static_cast<std::size_t>(steps_[k].in[0])]);
         }
+        stage.call_floats = std::max(stage.call_floats, in_calls);
         stage.worker_floats = std::max(stage.worker_floats, floats);
       }
+    // What tells which columns and rows of each value are made.
+    stage.sum_bytes = static_cast<int64_t>((stage.columns.size() * sizeof(Range) + stage.rings.size() * 8) *
+                                           static_cast<std::size_t>(values_));
+    for (const Summed& one : summed(frame, stage)) {
+      int64_t after = 0;
+      for (const std::size_t k : one.steps)
+        after = std::max(after, steps_[k].layer->finishing(frame.shapes[one.value]));
+      stage.sum_bytes += one.how.bytes() + after;
     }
   };
   try_plan(bands, strips);
   finish();
-  while (room && stage.worker_floats * 4 * threads > room && frame.w / (strips * 2) >= 8) {
+  Stage leanest = stage;
+  for (int in_vain = 0;
+       room && leanest.bytes(threads) > room && frame.w / (strips * 2) >= 8 && in_vain < 2;) {
     strips *= 2;
+    if (strips >= 4 * threads) bands = 1;  // rows of sums are shared out between bands
     try_plan(bands, strips);
     finish();
+    in_vain = stage.bytes(threads) < leanest.bytes(threads) ? 0 : in_vain + 1;
+    if (!in_vain) leanest = stage;
   }
-  return stage;
+  // A run finds them again in no time; all stages' together would be large.
+  leanest.columns = {};
+  leanest.rings = {};
+  return leanest;
 }
 
-// A U-net's skips lie about in memory from one end to the other, and the outermost, which is the largest, is
-// made of the image in no time: values whose last use is far, and that are cheap to make again there, are
-// kept no longer than their other uses ask, where memory shrinks by it.
-void Network::keep_less(Frame& frame) const {
-  constexpr double kMostAgain = 0.15;  // of all multiplications
-  constexpr double kLeastLess = 0.02;  // of the arena
-  std::vector<std::size_t> maker(static_cast<std::size_t>(values_), steps_.size());
-  std::vector<double> costs(steps_.size());
-  std::vector<std::vector<int>> uses(static_cast<std::size_t>(values_));
-  double total = 0;
+void Network::trace(const Frame& frame, Stage& stage) const {
+  stage.columns.clear();
+  stage.rings.clear();
+  for (const Range& strip : stage.strips)
+    stage.columns.push_back(needs(frame, stage, 1, owned(frame, stage, 1, strip)));
+  for (const Range& band : stage.bands) stage.rings.push_back(rings(frame, stage, band));
+}
+
+// What is to be summed in a stage; layers that want the same share it.
+std::vector<Network::Summed> Network::summed(const Frame& frame, const Stage& stage) const {
+  struct Wanted {
+    std::size_t value;
+    Borders regions;
+    std::vector<std::size_t> steps;
+    bool squares;
+  };
+  std::vector<Wanted> all;
   for (std::size_t k = 0; k < steps_.size(); ++k) {
     const Step& step = steps_[k];
-    const auto out = static_cast<std::size_t>(step.out);
-    maker[out] = k;
-    std::vector<Shape> in;
-    for (const int64_t i : step.in) in.push_back(frame.shapes[static_cast<std::size_t>(i)]);
-    const Shape& s = frame.shapes[out];
-    if (!in.empty()) costs[k] = step.layer->cost(in) * static_cast<double>(s.h) * static_cast<double>(s.w);
-    total += costs[k];
-    for (std::size_t i = 0; i < step.in.size(); ++i)
-      if (step.whole || reads_rows(*step.layer, static_cast<int>(i)))
-        uses[static_cast<std::size_t>(step.in[i])].push_back(step.whole ? -1 : frame.stage_of[out]);
-  }
-  // To make a value in a stage, of what is there.
-  const auto again = [&](std::size_t value, int stage) {
-    double cost = 0;
-    std::vector<char> seen(static_cast<std::size_t>(values_), 0);
-    std::vector<std::size_t> todo{value};
-    while (!todo.empty()) {
-      const std::size_t v = todo.back();
-      todo.pop_back();
-      if (seen[v] || there(frame, stage, static_cast<int64_t>(v))) continue;
-      seen[v] = 1;
-      const Step& step = steps_[maker[v]];
-      if (step.whole) return std::numeric_limits<double>::infinity();
-      cost += costs[maker[v]];
-      for (std::size_t i = 0; i < step.in.size(); ++i)
-        if (reads_rows(*step.layer, static_cast<int>(i)))
-          todo.push_back(static_cast<std::size_t>(step.in[i]));
-    }
-    return cost;
-  };
-  std::vector<std::pair<std::size_t, int>> made;  // again, in which stage
-  const auto all_again = [&] {
-    double cost = 0;
-    for (const auto& [v, stage] : made) cost += again(v, stage);
-    return cost;
-  };
-
-  std::vector<std::size_t> order;
-  for (std::size_t v = 0; v < frame.kept.size(); ++v)
-    if (frame.kept[v] && maker[v] < steps_.size() && !steps_[maker[v]].whole) order.push_back(v);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return frame.floats(a) > frame.floats(b); });
-  for (const std::size_t v : order) {
-    const int last = frame.last(v);
-    int before = frame.stage_of[v];
-    bool for_whole = false;  // such a step reads what is kept
-    for (const int stage : uses[v]) {
-      for_whole = for_whole || stage < 0;
-      if (stage < last) before = std::max(before, stage);
-    }
-    if (for_whole || last - before < 2) continue;
-    const Frame as_it_was = frame;
-    frame.end_of_use[v] = Frame::time_of(before, false);
-    frame.kept[v] = before > frame.stage_of[v];
-    made.emplace_back(v, last);
-    frame.place();
-    if (all_again() <= kMostAgain * total &&
-        static_cast<double>(frame.arena) <= (1 - kLeastLess) * static_cast<double>(as_it_was.arena))
+    if (!step.layer->needs_sums() || frame.stage_of[static_cast<std::size_t>(step.out)] != stage.number + 1)
       continue;
-    frame = as_it_was;
-    made.pop_back();
+    const auto v = static_cast<std::size_t>(step.in[0]);
+    Borders regions = step.layer->regions(frame.shapes[v]);
+    auto at = std::find_if(all.begin(), all.end(),
+                           [&](const Wanted& w) { return w.value == v && w.regions == regions; });
+    if (at == all.end()) at = all.insert(all.end(), {v, std::move(regions), {}, false});
+    at->steps.push_back(k);
+    at->squares = at->squares || step.layer->needs_squares();
   }
-}
-
-bool Network::whole(int64_t value) const {
-  for (const Step& step : steps_)
-    if (step.out == value) return step.whole;
-  return false;
+  std::vector<Summed> result;
+  for (Wanted& w : all) {
+    const Shape& s = frame.shapes[w.value];
+    const auto parts = [&](const std::vector<Range>& of_image, int axis) {
+      std::vector<Range> found;
+      for (const Range& r : of_image) found.push_back(share(r, axis == 0 ? frame.h : frame.w, s.size(axis)));
+      return found;
+    };
+    result.push_back(
+        {w.value, std::move(w.steps),
+         Summing(std::move(w.regions), s.c, w.squares, parts(stage.bands, 0), parts(stage.strips, 1))});
+  }
+  return result;
 }
 
 // Whether a value is kept from an earlier stage, or was made between two.
@@ -424,7 +441,21 @@ bool Network::there(const Frame& frame, int stage, int64_t value) const {
 }
 
 int64_t Network::memory(int64_t h, int64_t w, int threads, int64_t max_memory) const {
-  return plan(h, w, team_size(threads), max_memory).bytes;
+  return planned(h, w, team_size(threads), max_memory)->bytes;
+}
+
+std::shared_ptr<const Network::Frame> Network::planned(int64_t h, int64_t w, int threads,
+                                                       int64_t max_memory) const {
+  const std::array<int64_t, 4> key{h, w, threads, max_memory};
+  {
+    const std::lock_guard lock(turn_);
+    if (planned_ && planned_for_ == key) return planned_;
+  }
+  auto made = std::make_shared<const Frame>(plan(h, w, threads, max_memory));
+  const std::lock_guard lock(turn_);
+  planned_for_ = key;
+  planned_ = made;
+  return made;
 }
 
 }  // namespace fastdeblur::nn

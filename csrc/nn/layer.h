@@ -12,29 +12,9 @@
 
 #include "nn/lanes.h"
 #include "nn/operation.h"
+#include "nn/sums.h"
 
 namespace fastdeblur::nn {
-
-// Half open.
-struct Range {
-  int64_t lo = 0, hi = 0;
-  int64_t size() const { return hi - lo; }
-};
-
-// Rows of a value in memory; column x of block b of row y lies at row(y) + b * block + (x - x0) * lanes.
-struct Rows {
-  float* base = nullptr;
-  int64_t ring = 1;    // rows that there is room for
-  int64_t stride = 0;  // from row to row
-  int64_t block = 0;   // from block to block
-  int64_t x0 = 0;      // the first column in memory (in the margin)
-  int64_t lanes = L;
-  int64_t blocks = 0;
-
-  float* at(int64_t y, int64_t x, int64_t b = 0) const {
-    return base + (y % ring) * stride + b * block + (x - x0) * lanes;
-  }
-};
 
 // The caller's image: (c, h, w), strides in floats; read as image * scale + offset.
 struct Image {
@@ -70,19 +50,36 @@ class Layer {
     return out;
   }
   virtual bool reflects() const { return false; }
-  // It takes sums over the whole of its first input: `finish` makes its state of them.
+  // It takes sums over the whole of its first input, or over each of the regions that these borders divide
+  // it into: `finish` makes its state of them.
   virtual bool needs_sums() const { return false; }
-  virtual std::vector<float> finish(const std::vector<double>& sums, const std::vector<double>& squares,
-                                    double pixels) const {
-    (void)sums, (void)squares, (void)pixels;
+  virtual bool needs_squares() const { return false; }
+  virtual Borders regions(const Shape& in) const { return {{0, in.h}, {0, in.w}}; }
+  virtual std::vector<float> finish(const Totals& totals, const Shape& in) const {
+    (void)totals, (void)in;
     return {};
+  }
+  // Floats of that state, where it grows with the frame.
+  virtual int64_t state(const Shape& in) const {
+    (void)in;
+    return 0;
+  }
+  // Bytes that `finish` works in.
+  virtual int64_t finishing(const Shape& in) const {
+    (void)in;
+    return 0;
   }
   // Its result is made of its whole input at once, not by `row`.
   virtual bool is_whole() const { return false; }
   // It looks so far that its input is better kept whole.
   virtual bool looks_far() const { return false; }
   virtual void row(Call& call, int64_t y) const = 0;
-  // Floats that `row` works in, for each thread: in two pieces, which every layer shares.
+  // Floats that calls for these columns work in.
+  virtual int64_t working(Range columns, const Shape& in) const {
+    (void)columns, (void)in;
+    return 0;
+  }
+  // The same for each thread, whatever the columns: in two pieces, which every layer shares.
   virtual std::array<int64_t, 2> scratch() const { return {0, 0}; }
   // Multiplications for a pixel of the result, roughly; for dividing the work.
   virtual double cost(const std::vector<Shape>& in) const { return static_cast<double>(in[0].c); }

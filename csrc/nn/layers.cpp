@@ -302,6 +302,8 @@ class LayerNorm final : public Of<op::LayerNorm> {
   }
 };
 
+double pixels_of(const Shape& s) { return static_cast<double>(s.h) * static_cast<double>(s.w); }
+
 std::vector<float> blocks_of(int64_t c) {
   return std::vector<float>(static_cast<std::size_t>(ceil_div(c, L) * L));
 }
@@ -310,14 +312,16 @@ class InstanceNorm final : public Of<op::InstanceNorm> {
  public:
   using Of::Of;
   bool needs_sums() const override { return true; }
+  bool needs_squares() const override { return true; }
   // [mean | factor | shift], in whole blocks.
-  std::vector<float> finish(const std::vector<double>& sums, const std::vector<double>& squares,
-                            double pixels) const override {
-    const auto c = static_cast<int64_t>(sums.size()), padded = ceil_div(c, L) * L;
+  std::vector<float> finish(const Totals& totals, const Shape& in) const override {
+    const int64_t c = in.c, padded = ceil_div(c, L) * L;
+    const double pixels = pixels_of(in);
     std::vector<float> state(static_cast<std::size_t>(3 * padded));
     for (int64_t k = 0; k < c; ++k) {
       const auto i = static_cast<std::size_t>(k);
-      const double mean = sums[i] / pixels, variance = std::max(0.0, squares[i] / pixels - mean * mean);
+      const double mean = totals.sums[i] / pixels,
+                   variance = std::max(0.0, totals.squares[i] / pixels - mean * mean);
       state[i] = static_cast<float>(mean);
       state[i + static_cast<std::size_t>(padded)] = static_cast<float>(
           (op_.weight.empty() ? 1.0 : static_cast<double>(op_.weight[i])) / std::sqrt(variance + op_.eps));
@@ -337,16 +341,19 @@ class InstanceNorm final : public Of<op::InstanceNorm> {
   }
 };
 
-// Means in a window around each pixel that stays inside the frame, row by row: sums of columns move down with
-// the window. They are taken anew every so many rows of the frame, so that a row's do not depend on where the
-// call began.
+// A window's first pixel: it is moved inside the frame.
+int64_t window_start(int64_t around, int64_t k, int64_t n) {
+  return std::clamp<int64_t>(around - k / 2, 0, n - k);
+}
+
+// Means in a window around every step-th pixel that stays inside the frame, row by row: sums of columns move
+// down with the window. They are taken anew every so many rows of the frame, and where a call begins in
+// between they move down from there as well: so a row's do not depend on where it began.
 class Window {
  public:
-  Window(int64_t h, int64_t w) : k_{h, w} {}
+  Window(std::array<int64_t, 2> size, std::array<int64_t, 2> step) : k_(size), step_(step) {}
   Range rows(Range out, int64_t n) const {
-    const int64_t before = out.lo % kAnew == 0 || out.lo == 0 ? 0 : 1;
-    // A row before is what the sums move on from.
-    return {start(0, std::max<int64_t>(0, out.lo - before), n), start(0, out.hi - 1, n) + std::min(k_[0], n)};
+    return {start(0, anew_before(out.lo), n), start(0, out.hi - 1, n) + std::min(k_[0], n)};
   }
   Range columns(Range out, int64_t n) const {
     return {start(1, out.lo, n), start(1, out.hi - 1, n) + std::min(k_[1], n)};
@@ -360,21 +367,22 @@ class Window {
     const int64_t blocks = call.in[0].blocks, first = start(0, y, s.h);
     call.sums.resize(static_cast<std::size_t>(n * blocks));
     const bool anew = call.last_row + 1 != y || y % kAnew == 0;
+    const int64_t last = start(0, anew ? anew_before(y) : y - 1, s.h);
     const double scale = 1.0 / (static_cast<double>(kh) * static_cast<double>(kw));
     for (int64_t b = 0; b < blocks; ++b) {
       double* sums = call.sums.data() + b * n;
       if (anew) {
         std::fill_n(sums, n, 0.0);
-        for (int64_t r = first; r < first + kh; ++r) {
+        for (int64_t r = last; r < last + kh; ++r) {
           const float* in = call.in[0].at(r, need.lo, b);
           for (int64_t i = 0; i < n; ++i) sums[i] += static_cast<double>(in[i]);
         }
-      } else if (start(0, y - 1, s.h) != first) {
-        const float *out = call.in[0].at(first - 1, need.lo, b),
-                    *in = call.in[0].at(first + kh - 1, need.lo, b);
+      }
+      for (int64_t r = last; r < first; ++r) {
+        const float *out = call.in[0].at(r, need.lo, b), *in = call.in[0].at(r + kh, need.lo, b);
         for (int64_t i = 0; i < n; ++i) sums[i] += static_cast<double>(in[i]) - static_cast<double>(out[i]);
       }
-      double window[L];
+      double window[L] = {};
       int64_t from = -1;
       for (int64_t x = call.columns.lo; x < call.columns.hi; ++x) {
         const int64_t left = start(1, x, s.w);
@@ -382,9 +390,10 @@ class Window {
           std::fill_n(window, L, 0.0);
           for (int64_t i = left; i < left + kw; ++i)
             for (int j = 0; j < L; ++j) window[j] += sums[(i - need.lo) * L + j];
-        } else if (left != from) {
-          for (int j = 0; j < L; ++j)
-            window[j] += sums[(left + kw - 1 - need.lo) * L + j] - sums[(left - 1 - need.lo) * L + j];
+        } else {
+          for (; from < left; ++from)
+            for (int j = 0; j < L; ++j)
+              window[j] += sums[(from + kw - need.lo) * L + j] - sums[(from - need.lo) * L + j];
         }
         from = left;
         float mean[L];
@@ -396,28 +405,24 @@ class Window {
   }
 
  private:
-  static constexpr int64_t kAnew = 128;
+  static constexpr int64_t kAnew = 32;
+  static int64_t anew_before(int64_t i) { return i / kAnew * kAnew; }
   int64_t start(std::size_t axis, int64_t i, int64_t n) const {
-    const int64_t k = std::min(k_[axis], n);
-    return std::clamp<int64_t>(i - k / 2, 0, n - k);
+    return window_start(i * step_[axis], std::min(k_[axis], n), n);
   }
-  int64_t k_[2];
+  std::array<int64_t, 2> k_, step_;
 };
-
-std::vector<float> means_of(const std::vector<double>& sums, double pixels) {
-  std::vector<float> means = blocks_of(static_cast<int64_t>(sums.size()));
-  for (std::size_t i = 0; i < sums.size(); ++i) means[i] = static_cast<float>(sums[i] / pixels);
-  return means;
-}
 
 class FramePool final : public Of<op::FramePool> {
  public:
   using Of::Of;
   Range reads(int, int, Range, int64_t) const override { return {0, 0}; }
   bool needs_sums() const override { return true; }
-  std::vector<float> finish(const std::vector<double>& sums, const std::vector<double>&,
-                            double pixels) const override {
-    return means_of(sums, pixels);
+  std::vector<float> finish(const Totals& totals, const Shape& in) const override {
+    std::vector<float> means = blocks_of(in.c);
+    for (std::size_t i = 0; i < totals.sums.size(); ++i)
+      means[i] = static_cast<float>(totals.sums[i] / pixels_of(in));
+    return means;
   }
   void row(Call& call, int64_t y) const override {
     for (int64_t b = 0; b < call.out.blocks; ++b) std::copy_n(call.state + b * L, L, call.out.at(y, 0, b));
@@ -426,11 +431,14 @@ class FramePool final : public Of<op::FramePool> {
 
 class WindowPool final : public Of<op::WindowPool> {
  public:
-  explicit WindowPool(const op::WindowPool& op) : Of(op), window_(op.size[0], op.size[1]) {}
+  explicit WindowPool(const op::WindowPool& op) : Of(op), window_(op.size, op.step) {}
   Range reads(int, int axis, Range out, int64_t n) const override {
     return axis == 0 ? window_.rows(out, n) : window_.columns(out, n);
   }
   bool looks_far() const override { return true; }
+  int64_t working(Range columns, const Shape& in) const override {
+    return 2 * window_.columns(columns, in.w).size() * ceil_div(in.c, L) * L;  // in double precision
+  }
   void row(Call& call, int64_t y) const override {
     window_.row(call, y,
                 [&](int64_t b, int64_t x, const float* mean) { std::copy_n(mean, L, call.out.at(y, x, b)); });
@@ -438,6 +446,143 @@ class WindowPool final : public Of<op::WindowPool> {
 
  private:
   Window window_;
+};
+
+// Means in windows around every step-th pixel: of the sums over the regions that the windows' borders leave,
+// so that nothing but these needs to be kept of the frame.
+class GridPool final : public Of<op::WindowPool> {
+ public:
+  using Of::Of;
+  // Whether there are so few regions that their sums are a small part of the value.
+  static bool pays(const op::WindowPool& op) {
+    double regions = 1;  // to a pixel
+    for (std::size_t a = 0; a < 2; ++a) {
+      const bool aligned = op.size[a] % op.step[a] == 0 && op.size[a] / 2 % op.step[a] == 0;
+      regions *= (aligned ? 1.0 : 2.0) / static_cast<double>(op.step[a]);
+    }
+    return regions < 0.1;
+  }
+  Range reads(int, int, Range, int64_t) const override { return {0, 0}; }
+  bool needs_sums() const override { return true; }
+  Borders regions(const Shape& in) const override {
+    return {axis(0, in.h).borders(), axis(1, in.w).borders()};
+  }
+  int64_t state(const Shape& in) const override {
+    return axis(0, in.h).places * axis(1, in.w).places * ceil_div(in.c, L) * L;
+  }
+  int64_t finishing(const Shape& in) const override {
+    const Axis down = axis(0, in.h), across = axis(1, in.w);
+    const auto rows = static_cast<int64_t>(down.borders().size());
+    return 8 * in.c * (2 * rows * across.places + static_cast<int64_t>(across.borders().size()));
+  }
+  // [row of places][block][place][L].
+  std::vector<float> finish(const Totals& totals, const Shape& in) const override {
+    const Axis down = axis(0, in.h), across = axis(1, in.w);
+    const auto c = static_cast<std::size_t>(in.c);
+    const auto regions_down = totals.borders.rows.size() - 1,
+               regions_across = totals.borders.columns.size() - 1;
+    const auto rows = static_cast<std::size_t>(down.places),
+               columns = static_cast<std::size_t>(across.places);
+    std::vector<std::pair<std::size_t, std::size_t>> windows;
+    for (std::size_t x = 0; x < columns; ++x) windows.push_back(across.window(x, totals.borders.columns));
+    // Sums before each border, of windows along the rows first.
+    std::vector<double> wide(regions_down * columns * c), before((regions_across + 1) * c);
+    for (std::size_t r = 0; r < regions_down; ++r) {
+      for (std::size_t i = 0; i < regions_across * c; ++i)
+        before[i + c] = before[i] + totals.sums[r * regions_across * c + i];
+      for (std::size_t x = 0; x < columns; ++x)
+        for (std::size_t k = 0; k < c; ++k)
+          wide[(r * columns + x) * c + k] =
+              before[windows[x].second * c + k] - before[windows[x].first * c + k];
+    }
+    const std::size_t row = columns * c;
+    before.assign((regions_down + 1) * row, 0.0);
+    for (std::size_t i = 0; i < regions_down * row; ++i) before[i + row] = before[i] + wide[i];
+    const auto blocks = static_cast<std::size_t>(ceil_div(in.c, L));
+    std::vector<float> means(rows * blocks * columns * L);
+    const double scale = 1.0 / (static_cast<double>(down.k) * static_cast<double>(across.k));
+    for (std::size_t y = 0; y < rows; ++y) {
+      const auto [lo, hi] = down.window(y, totals.borders.rows);
+      for (std::size_t x = 0; x < columns; ++x)
+        for (std::size_t k = 0; k < c; ++k)
+          means[((y * blocks + k / L) * columns + x) * L + k % L] =
+              static_cast<float>((before[hi * row + x * c + k] - before[lo * row + x * c + k]) * scale);
+    }
+    return means;
+  }
+  void row(Call& call, int64_t y) const override {
+    const int64_t lo = call.columns.lo, n = call.columns.size();
+    for (int64_t b = 0; b < call.out.blocks; ++b)
+      std::copy_n(call.state + ((y * call.out.blocks + b) * call.shape.w + lo) * L, n * L,
+                  call.out.at(y, lo, b));
+  }
+
+ private:
+  struct Axis {
+    int64_t n, k, step, places;
+    int64_t start(int64_t place) const { return window_start(place * step, k, n); }
+    std::vector<int64_t> borders() const {
+      std::vector<int64_t> all{0, n};
+      for (int64_t i = 0; i < places; ++i) all.insert(all.end(), {start(i), start(i) + k});
+      std::sort(all.begin(), all.end());
+      all.erase(std::unique(all.begin(), all.end()), all.end());
+      return all;
+    }
+    // The borders of a place's window, by their numbers.
+    std::pair<std::size_t, std::size_t> window(std::size_t place, const std::vector<int64_t>& borders) const {
+      const auto number = [&](int64_t at) {
+        return static_cast<std::size_t>(std::lower_bound(borders.begin(), borders.end(), at) -
+                                        borders.begin());
+      };
+      const int64_t first = start(static_cast<int64_t>(place));
+      return {number(first), number(first + k)};
+    }
+  };
+  Axis axis(std::size_t a, int64_t n) const {
+    return {n, std::min(op_.size[a], n), op_.step[a], op::grid_length(n, op_.step[a])};
+  }
+};
+
+// x times what there is for every step-th pixel.
+class Spread final : public Of<op::Spread> {
+ public:
+  using Of::Of;
+  Range reads(int i, int axis, Range out, int64_t n) const override {
+    if (i == 0) return out;
+    const int64_t step = op_.step[static_cast<std::size_t>(axis)];
+    return {out.lo / step, std::min((out.hi - 1) / step + 2, n)};
+  }
+  int64_t working(Range columns, const Shape& in) const override {
+    return (reads(1, 1, columns, op::grid_length(in.w, op_.step[1])).size() + 1) * L;
+  }
+  void row(Call& call, int64_t y) const override {
+    const auto [down, across] = op_.step;
+    const Shape& grid = call.shapes[1];
+    const Range columns = call.columns, places = reads(1, 1, columns, grid.w);
+    const int64_t above = y / down, below = std::min(above + 1, grid.h - 1);
+    const V share = broadcast(static_cast<float>(y % down) / static_cast<float>(down));
+    const float part = 1.0f / static_cast<float>(across);
+    call.scratch.resize(static_cast<std::size_t>((places.size() + 1) * L));
+    float* const between = call.scratch.data();
+    for (int64_t b = 0; b < call.out.blocks; ++b) {
+      const float *low = call.in[1].at(above, places.lo, b), *high = call.in[1].at(below, places.lo, b);
+      for (int64_t i = 0; i < places.size(); ++i) {
+        const V first = load(low + i * L);
+        store(between + i * L, first + share * (load(high + i * L) - first));
+      }
+      // Past the last place there is nothing else.
+      store(between + places.size() * L, load(between + (places.size() - 1) * L));
+      const float* in = call.in[0].at(y, columns.lo, b);
+      float* out = call.out.at(y, columns.lo, b);
+      for (int64_t x = columns.lo; x < columns.hi;) {
+        const int64_t place = x / across, end = std::min((place + 1) * across, columns.hi);
+        const V left = load(between + (place - places.lo) * L),
+                more = load(between + (place - places.lo + 1) * L) - left;
+        for (; x < end; ++x, in += L, out += L)
+          store(out, load(in) * (left + broadcast(static_cast<float>(x - place * across) * part) * more));
+      }
+    }
+  }
 };
 
 // Made between two stages, by the network's caller.
@@ -516,7 +661,11 @@ struct Make {
   std::unique_ptr<Layer> operator()(op::LayerNorm& o) const { return make<LayerNorm>(std::move(o)); }
   std::unique_ptr<Layer> operator()(op::InstanceNorm& o) const { return make<InstanceNorm>(std::move(o)); }
   std::unique_ptr<Layer> operator()(op::FramePool& o) const { return make<FramePool>(o); }
-  std::unique_ptr<Layer> operator()(op::WindowPool& o) const { return make<WindowPool>(o); }
+  std::unique_ptr<Layer> operator()(op::WindowPool& o) const {
+    if (GridPool::pays(o)) return make<GridPool>(o);
+    return make<WindowPool>(o);
+  }
+  std::unique_ptr<Layer> operator()(op::Spread& o) const { return make<Spread>(o); }
   std::unique_ptr<Layer> operator()(op::Wiener& o) const { return make<Whole>(std::move(o)); }
 };
 

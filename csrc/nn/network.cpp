@@ -181,6 +181,8 @@ Network::Network(const NetworkSpec& given)
   output_ = alias[static_cast<std::size_t>(spec.output)];
   if (output_ == 0) image();
   if (is_whole(output_)) output_ = variant(output_, copy, Margin::none, [] { return make_copy(); });
+  makers_.assign(static_cast<std::size_t>(values_), 0);
+  for (std::size_t k = 0; k < steps_.size(); ++k) makers_[static_cast<std::size_t>(steps_[k].out)] = k;
   margins_.resize(static_cast<std::size_t>(values_));
   for (std::size_t v = 0; v < margins_.size(); ++v)
     margins_[v] = v < margins.size() ? static_cast<int>(margins[v]) : 0;
@@ -196,7 +198,7 @@ std::vector<Shape> Network::shapes(int64_t h, int64_t w) const {
     if (in.empty()) in.push_back(image);
     const Shape made = step.layer->shape(in);
     require(made.c >= 1 && made.c <= kMostChannels && made.h >= 1 && made.w >= 1 && made.h <= kMostPixels &&
-                made.w <= kMostPixels,
+                made.w <= kMostPixels && made.h <= kMostNumbers / made.w / made.c,
             "a value's shape is out of range");
     require(!step.whole || (made.h == h && made.w == w), "fft_wiener: expected a value of the image's size");
     result[static_cast<std::size_t>(step.out)] = made;
@@ -209,7 +211,8 @@ std::vector<Shape> Network::shapes(int64_t h, int64_t w) const {
 void Network::run(const Image& image, float* out, int threads, int64_t max_memory, const Wiener& wiener,
                   const std::function<void()>& poll) const {
   threads = team_size(threads);
-  const Frame frame = plan(image.h, image.w, threads, max_memory);
+  const std::shared_ptr<const Frame> planned_frame = planned(image.h, image.w, threads, max_memory);
+  const Frame& frame = *planned_frame;
   const auto values = static_cast<std::size_t>(values_);
   Image normalised = image;
   normalised.scale = scale_;
@@ -228,27 +231,25 @@ void Network::run(const Image& image, float* out, int threads, int64_t max_memor
                    frame.margins[v]);
   };
 
-  for (const Stage& stage : frame.stages) {
+  for (const Stage& planned_stage : frame.stages) {
+    Stage stage = planned_stage;
+    trace(frame, stage);
     for (const Step& step : steps_) {
       const auto v = static_cast<std::size_t>(step.out);
       if (!step.whole || frame.stage_of[v] != stage.number) continue;
-      std::fill_n(kept_rows[v].base, frame.floats(v), 0.0f);
+      const bool in_place = frame.home[v] == frame.home[static_cast<std::size_t>(step.in[0])];
+      if (!in_place) std::fill_n(kept_rows[v].base, frame.floats(v), 0.0f);
       const Rows& from = kept_rows[static_cast<std::size_t>(step.in[0])];
       const Rows& to = kept_rows[v];
       wiener(step.node, {from.at(0, 0), to.at(0, 0), frame.shapes[v].c, L, from.block, from.stride,
                          frame.shapes[v].h, frame.shapes[v].w, to.block, to.stride});
       margins_of_kept(v);
     }
-    // Sums of each row of each strip, added in order at the end.
-    const auto strips = static_cast<int64_t>(stage.strips.size());
-    std::map<int64_t, std::vector<double>> sums;  // by value: [row][strip][sum, square][channel]
-    for (const Step& step : steps_)
-      if (step.layer->needs_sums() &&
-          frame.stage_of[static_cast<std::size_t>(step.out)] == stage.number + 1) {
-        const Shape& s = frame.shapes[static_cast<std::size_t>(step.in[0])];
-        sums[step.in[0]].assign(static_cast<std::size_t>(s.h * strips * 2 * s.c), 0.0);
-      }
+    std::vector<std::vector<double>> sums;
+    const std::vector<Summed> all_summed = summed(frame, stage);
+    for (const Summed& s : all_summed) sums.emplace_back(static_cast<std::size_t>(s.how.size()), 0.0);
 
+    const auto strips = static_cast<int64_t>(stage.strips.size());
     const auto jobs = static_cast<int64_t>(stage.bands.size()) * strips;
     const int team_of = static_cast<int>(std::min<int64_t>(threads, std::max<int64_t>(1, jobs)));
     std::vector<Buffer<float>> memory(static_cast<std::size_t>(team_of));
@@ -313,8 +314,10 @@ void Network::run(const Image& image, float* out, int threads, int64_t max_memor
               const auto s = static_cast<std::size_t>(sink_of[v]);
               if (y < own_rows[s].lo || y >= own_rows[s].hi || own_columns[s].size() <= 0) continue;
               take(frame, v, rows[v], y, own_columns[s], frame.kept[v] ? &kept_rows[v] : nullptr,
-                   step.out == output_ && frame.stage_of[v] == stage.number ? out : nullptr, sums, strip_at,
-                   strips);
+                   step.out == output_ && frame.stage_of[v] == stage.number ? out : nullptr);
+              for (std::size_t i = 0; i < sums.size(); ++i)
+                if (all_summed[i].value == v)
+                  all_summed[i].how.add(rows[v], y, own_columns[s], sums[i].data());
             }
           }
         }
@@ -322,19 +325,11 @@ void Network::run(const Image& image, float* out, int threads, int64_t max_memor
     });
     for (const int64_t v : stage.sinks)
       if (frame.kept[static_cast<std::size_t>(v)]) margins_of_kept(static_cast<std::size_t>(v));
-    for (std::size_t k = 0; k < steps_.size(); ++k) {
-      const Step& step = steps_[k];
-      if (!step.layer->needs_sums() || frame.stage_of[static_cast<std::size_t>(step.out)] != stage.number + 1)
-        continue;
-      const Shape& s = frame.shapes[static_cast<std::size_t>(step.in[0])];
-      std::vector<double> total(static_cast<std::size_t>(s.c)), squares(static_cast<std::size_t>(s.c));
-      const double* part = sums[step.in[0]].data();
-      for (int64_t i = 0; i < s.h * strips; ++i, part += 2 * s.c)
-        for (std::size_t c = 0; c < static_cast<std::size_t>(s.c); ++c) {
-          total[c] += part[c];
-          squares[c] += part[c + static_cast<std::size_t>(s.c)];
-        }
-      states[k] = step.layer->finish(total, squares, static_cast<double>(s.h) * static_cast<double>(s.w));
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+      const Summed& one = all_summed[i];
+      const Totals totals = one.how.totals(sums[i].data());
+      for (const std::size_t k : one.steps)
+        states[k] = steps_[k].layer->finish(totals, frame.shapes[one.value]);
     }
   }
   const std::lock_guard lock(turn_);
@@ -364,8 +359,7 @@ Buffer<float> Network::memory_of(int64_t floats, bool limited) const {
 
 // What becomes of a finished row of a sink.
 void Network::take(const Frame& frame, std::size_t v, const Rows& rows, int64_t y, Range columns,
-                   const Rows* kept, float* out, std::map<int64_t, std::vector<double>>& sums,
-                   std::size_t strip, int64_t strips) const {
+                   const Rows* kept, float* out) const {
   const Shape& s = frame.shapes[v];
   const int64_t n = columns.size(), lanes = rows.lanes;
   if (kept)
@@ -378,33 +372,6 @@ void Network::take(const Frame& frame, std::size_t v, const Rows& rows, int64_t 
       float* to = out + (c * frame.inner_h + y) * frame.inner_w;
       for (int64_t x = columns.lo; x < end; ++x)
         to[x] = from[(x - columns.lo) * lanes] * out_scale_ + out_offset_;
-    }
-  }
-  const auto at = sums.find(static_cast<int64_t>(v));
-  if (at == sums.end()) return;
-  double* part = at->second.data() + (y * strips + static_cast<int64_t>(strip)) * 2 * s.c;
-  for (int64_t b = 0; b < rows.blocks; ++b) {
-    double sum[L] = {}, square[L] = {};
-    const float* from = rows.at(y, columns.lo, b);
-    const int64_t used = std::min<int64_t>(lanes, s.c - b * lanes);
-    if (lanes == L) {  // idle lanes are added up as well
-      for (int64_t x = 0; x < n; ++x)
-        for (int j = 0; j < L; ++j) {
-          const auto value = static_cast<double>(from[x * L + j]);
-          sum[j] += value;
-          square[j] += value * value;
-        }
-    } else {
-      for (int64_t x = 0; x < n; ++x)
-        for (int64_t j = 0; j < used; ++j) {
-          const auto value = static_cast<double>(from[x * lanes + j]);
-          sum[j] += value;
-          square[j] += value * value;
-        }
-    }
-    for (int64_t j = 0; j < used; ++j) {
-      part[b * lanes + j] = sum[j];
-      part[s.c + b * lanes + j] = square[j];
     }
   }
 }

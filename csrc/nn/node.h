@@ -45,8 +45,9 @@ inline void require(bool ok, const std::string& what) {
 }
 
 constexpr int64_t kMostChannels = 1 << 16;
-constexpr int64_t kMostKernel = 1 << 12;           // on an axis
-constexpr int64_t kMostPixels = int64_t(1) << 31;  // on an axis
+constexpr int64_t kMostKernel = 1 << 12;            // on an axis
+constexpr int64_t kMostPixels = int64_t(1) << 31;   // on an axis
+constexpr int64_t kMostNumbers = int64_t(1) << 44;  // of a value: sums of sizes stay far below 64 bits
 
 struct NetworkSpec {
   std::vector<NodeSpec> nodes;

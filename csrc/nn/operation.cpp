@@ -105,6 +105,16 @@ Shape InstanceNorm::shape(const Shapes& in) const {
   return in[0];
 }
 
+Shape WindowPool::shape(const Shapes& in) const {
+  return {in[0].c, grid_length(in[0].h, step[0]), grid_length(in[0].w, step[1])};
+}
+
+Shape Spread::shape(const Shapes& in) const {
+  const Shape grid{in[0].c, grid_length(in[0].h, step[0]), grid_length(in[0].w, step[1])};
+  require(in[1] == grid, "expected a value for every step-th pixel");
+  return in[0];
+}
+
 Shape Wiener::shape(const Shapes& in) const {
   per_channel(log_balance, in[0].c, "log_balance");
   return in[0];
@@ -172,10 +182,17 @@ Operation activation(Activation::Kind kind, float slope = 0) { return op::Pointw
 
 int64_t factor_of(const NodeSpec& n) { return whole(number(n, "factor"), "factor", 1, 256); }
 
+std::array<int64_t, 2> steps_of(const NodeSpec& n) {
+  if (missing(n, "step")) return {1, 1};
+  const auto step = list(n, "step", 2);
+  return {whole(step[0], "step", 1, kMostKernel), whole(step[1], "step", 1, kMostKernel)};
+}
+
 Operation make_pool(const NodeSpec& n) {
   if (missing(n, "window")) return op::FramePool{};
   const auto size = list(n, "window", 2);
-  return op::WindowPool{{whole(size[0], "window", 1, kMostPixels), whole(size[1], "window", 1, kMostPixels)}};
+  return op::WindowPool{{whole(size[0], "window", 1, kMostPixels), whole(size[1], "window", 1, kMostPixels)},
+                        steps_of(n)};
 }
 
 using Maker = Operation (*)(const NodeSpec&);
@@ -237,7 +254,12 @@ const Row kTable[] = {
        return op::Resize({f[0], f[1]}, mode == "bilinear");
      }},
     {"add", 2, [](const NodeSpec&) -> Operation { return op::Combine{false}; }},
-    {"multiply", 2, [](const NodeSpec&) -> Operation { return op::Combine{true}; }},
+    {"multiply", 2,
+     [](const NodeSpec& n) -> Operation {
+       const auto step = steps_of(n);
+       if (step[0] * step[1] > 1) return op::Spread{step};
+       return op::Combine{true};
+     }},
     {"concat", 0, [](const NodeSpec&) -> Operation { return op::Concat{}; }},
 };
 
@@ -255,8 +277,14 @@ std::vector<NodeSpec> parts_of_attention(const NodeSpec& node) {
   require(then == "none" || then == "sigmoid", "activation: expected 'none' or 'sigmoid'");
   require(node.inputs.size() == 1, "expected another number of inputs");
   std::vector<NodeSpec> parts{{"average_pool", {}, {}, {}}};
-  const auto window = node.attributes.find("window");
-  if (window != node.attributes.end()) parts[0].attributes["window"] = window->second;
+  const bool windowed = !missing(node, "window");
+  const auto step = steps_of(node);
+  require(windowed || step[0] * step[1] == 1, "step: has no meaning without a window");
+  const std::vector<double> steps{static_cast<double>(step[0]), static_cast<double>(step[1])};
+  if (windowed) {
+    parts[0].attributes["window"] = node.attributes.at("window");
+    parts[0].attributes["step"] = steps;
+  }
   const auto add_linear = [&](const std::string& matrix, const std::string& plus) {
     parts.push_back({"linear", {}, {}, {{"weight", node.tensors.at(matrix)}}});
     if (const auto bias = node.tensors.find(plus); bias != node.tensors.end())
@@ -269,6 +297,7 @@ std::vector<NodeSpec> parts_of_attention(const NodeSpec& node) {
   add_linear("weight", "bias");
   if (then == "sigmoid") parts.push_back({"sigmoid", {}, {}, {}});
   parts.push_back({"multiply", {}, {}, {}});
+  if (windowed) parts.back().attributes["step"] = steps;
   return parts;
 }
 

@@ -90,14 +90,25 @@ struct InstanceNorm {
   Shape shape(const Shapes& in) const;
 };
 
-// average_pool: of the whole frame, or in a window.
+// average_pool: of the whole frame, or in a window around each pixel.
 struct FramePool {
   Shape shape(const Shapes& in) const { return {in[0].c, 1, 1}; }
 };
+// At every step-th pixel, or at each.
 struct WindowPool {
-  std::array<int64_t, 2> size;
-  Shape shape(const Shapes& in) const { return in[0]; }
+  std::array<int64_t, 2> size, step{1, 1};
+  Shape shape(const Shapes& in) const;
 };
+
+// The first value times the second, which has numbers for every step-th pixel; between them it is
+// interpolated.
+struct Spread {
+  std::array<int64_t, 2> step;
+  Shape shape(const Shapes& in) const;
+};
+
+// Places on every step-th of n pixels, such that each pixel lies on one or between two.
+inline int64_t grid_length(int64_t n, int64_t step) { return ceil_div(n - 1, step) + 1; }
 
 struct Wiener {
   std::vector<float> log_balance;
@@ -107,8 +118,8 @@ struct Wiener {
 }  // namespace op
 
 using Operation = std::variant<op::Convolution, op::Pointwise, op::PerChannel, op::SimpleGate, op::Combine,
-                               op::Concat, op::PixelShuffle, op::PixelUnshuffle, op::Resize, op::LayerNorm,
-                               op::InstanceNorm, op::FramePool, op::WindowPool, op::Wiener>;
+                               op::Spread, op::Concat, op::PixelShuffle, op::PixelUnshuffle, op::Resize,
+                               op::LayerNorm, op::InstanceNorm, op::FramePool, op::WindowPool, op::Wiener>;
 
 // The table. Throws std::invalid_argument.
 Operation parse(const NodeSpec& node);

@@ -55,6 +55,10 @@ def _in_place(node: Node, axis: int, reach: Reach) -> Reach:
     return reach
 
 
+def _everywhere_alike(node: Node, axis: int) -> int:
+    return 1
+
+
 @dataclass(frozen=True)
 class Layer:
     """A row. ``shape`` raises ModelError where no frame could do, FrameError where this one cannot."""
@@ -68,6 +72,9 @@ class Layer:
         _nothing  # multiplications with weights; shapes: inputs', then the result's
     )
     reach: Callable[[Node, int, Reach], Reach] = _in_place  # axis 0: rows, 1: columns
+    grid: Callable[[Node, int], int] = (
+        _everywhere_alike  # pixels that its input must begin at a multiple of, if it is a part of a frame
+    )
     needs_psf: bool = False
 
 
@@ -253,11 +260,24 @@ def _window_reach(node: Node, axis: int, reach: Reach) -> Reach:
     return reach.everywhere() if window is None else reach.over(window[axis] - 1, window[axis] - 1)
 
 
+def _attention_reach(node: Node, axis: int, reach: Reach) -> Reach:
+    """Between two places of the grid the factors of both bear on a pixel."""
+    wide = _window_reach(node, axis, reach)
+    aside = _attention_grid(node, axis) - 1
+    return wide.over(aside, aside)
+
+
+def _attention_grid(node: Node, axis: int) -> int:
+    return int(node.attributes["step"][axis])
+
+
 def _everywhere(node: Node, axis: int, reach: Reach) -> Reach:
     return reach.everywhere()
 
 
 def _attention(node: Node, shapes: list[Shape]) -> Shape:
+    if node.attributes["window"] is None and node.attributes["step"] != [1, 1]:
+        raise ModelError("step: has no meaning without a window")
     c = shapes[0][0]
     s = c
     if "squeeze_weight" in node.tensors:
@@ -273,7 +293,10 @@ def _attention(node: Node, shapes: list[Shape]) -> Shape:
 
 def _attention_macs(node: Node, shapes: list[Shape]) -> int:
     _, h, w = shapes[0]
-    places = 1 if node.attributes["window"] is None else h * w
+    step = node.attributes["step"]
+    places = 1
+    if node.attributes["window"] is not None:
+        places = reference.grid_length(h, step[0]) * reference.grid_length(w, step[1])
     return places * sum(int(t.size) for name, t in node.tensors.items() if name.endswith("weight"))
 
 
@@ -369,10 +392,15 @@ LAYERS: dict[str, Layer] = {
     "channel_attention": Layer(
         reference.channel_attention,
         _attention,
-        {"window": rules.window(), "activation": rules.choice("none", "sigmoid")},
+        {
+            "window": rules.window(),
+            "step": rules.pair(rules.MOST_STEP),
+            "activation": rules.choice("none", "sigmoid"),
+        },
         ("weight", "bias?", "squeeze_weight?", "squeeze_bias?"),
         macs=_attention_macs,
-        reach=_window_reach,
+        reach=_attention_reach,
+        grid=_attention_grid,
     ),
     "pixel_shuffle": Layer(
         reference.pixel_shuffle, _shuffle, {"factor": rules.count(2)}, reach=_shuffle_reach

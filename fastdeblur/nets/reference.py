@@ -6,6 +6,7 @@ A kernel takes its node, the values that it reads (each (channels, height, width
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -213,18 +214,23 @@ def layer_norm(node: Node, x: Array, run: Run) -> Array:
     return _normalised(node, x, (0,))
 
 
-def pooled(x: Array, window: list[int] | None) -> Array:
-    """The mean around each pixel in a window that stays inside the frame, or of the whole frame.
+def grid_length(n: int, step: int) -> int:
+    """Places on every step-th of n pixels, such that each pixel lies on one or between two."""
+    return -(-(n - 1) // step) + 1
+
+
+def pooled(x: Array, window: list[int] | None, step: Sequence[int] = (1, 1)) -> Array:
+    """The mean around each pixel in a window that stays inside the frame, at every step-th pixel; or of the whole frame.
 
     The former at inference on frames larger than those trained on: Chu et al. 2022, doi:10.1007/978-3-031-20071-7_4.
     """
     if window is None:
         return np.asarray(x.mean((1, 2), dtype=np.float64, keepdims=True), x.dtype)
     result = x.astype(np.float64)
-    for axis, k in ((1, window[0]), (2, window[1])):
+    for axis, k, s in ((1, window[0], step[0]), (2, window[1], step[1])):
         n = x.shape[axis]
         k = min(k, n)
-        first = np.clip(np.arange(n) - k // 2, 0, n - k)
+        first = np.clip(np.arange(grid_length(n, s)) * s - k // 2, 0, n - k)
         margin = [(0, 0)] * 3
         margin[axis] = (1, 0)
         sums = np.cumsum(np.pad(result, margin), axis)
@@ -238,7 +244,8 @@ def average_pool(node: Node, x: Array, run: Run) -> Array:
 
 def channel_attention(node: Node, x: Array, run: Run) -> Array:
     """Hu, Shen and Sun 2018, doi:10.1109/CVPR.2018.00745; without squeeze and activation as in NAFNet (see simple_gate)."""
-    p = pooled(x, node.attributes["window"])
+    window, step = node.attributes["window"], node.attributes["step"]
+    p = pooled(x, window, step)
     shape = p.shape[1:]
     p = p.reshape(len(x), -1)
     if "squeeze_weight" in node.tensors:
@@ -249,7 +256,22 @@ def channel_attention(node: Node, x: Array, run: Run) -> Array:
     gate = plus_bias(node, (tensor(node, "weight", x) @ p).reshape(len(x), *shape))
     if node.attributes["activation"] == "sigmoid":
         gate = sigmoid_of(gate)
+    if window is not None:
+        for axis in (1, 2):
+            gate = _between(gate, axis, x.shape[axis], step[axis - 1])
     return x * gate
+
+
+def _between(x: Array, axis: int, n: int, step: int) -> Array:
+    """Values for n pixels of those for every step-th of them."""
+    if step == 1:
+        return x
+    at = np.arange(n)
+    along = [1, 1, 1]
+    along[axis] = -1
+    share = (at % step / x.dtype.type(step)).astype(x.dtype).reshape(along)
+    low, high = np.take(x, at // step, axis), np.take(x, np.minimum(at // step + 1, x.shape[axis] - 1), axis)
+    return np.asarray(low + share * (high - low))
 
 
 # -------------------------------------------------------------------------------------------- resampling

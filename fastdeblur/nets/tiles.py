@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fastdeblur.errors import OutOfMemory
 from fastdeblur.nets.execute import needed_bytes
 from fastdeblur.nets.graph import Graph
-from fastdeblur.nets.layers import FrameError
+from fastdeblur.nets.layers import LAYERS, FrameError
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,11 @@ def axes_of(graph: Graph) -> tuple[Axis, Axis] | None:
         result = reaches[graph.output.value]
         if result.before is None or result.after is None:
             return None
-        multiple = math.lcm(graph.multiple_of[axis], *(r.step.numerator for r in reaches))
+        steps = [r.step.numerator for r in reaches]
+        for node in graph.nodes:
+            grid = LAYERS[node.op].grid(node, axis)
+            steps += [(reaches[i].step * grid).numerator for i in node.inputs if grid > 1]
+        multiple = math.lcm(graph.multiple_of[axis], *steps)
         found.append(Axis(max(0, math.ceil(result.before)), max(0, math.ceil(result.after)), multiple))
     return found[0], found[1]
 

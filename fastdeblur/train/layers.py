@@ -50,14 +50,20 @@ class ChannelAttention(nn.Module):
     """``channel_attention`` without a squeeze: x times (W p + b), p the mean of x over the frame or a window around each pixel.
 
     Training crops are smaller than photos, and a mean over a whole photo tells less about a place in it than the mean over a crop
-    did. ``window`` (rows, columns; None for the whole frame) therefore holds when evaluating only.
+    did. ``window`` (rows, columns; None for the whole frame) therefore holds when evaluating only. Its means change little from
+    pixel to pixel: they are taken at every ``step``-th, and the factors between are interpolated.
 
     Source: Chen et al. 2022, doi:10.1007/978-3-031-20071-7_2; the window: Chu et al. 2022, doi:10.1007/978-3-031-20071-7_4.
     """
 
-    def __init__(self, channels: int, window: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, channels: int, window: tuple[int, int] | None = None, step: tuple[int, int] = (1, 1)
+    ) -> None:
         super().__init__()
+        if window is None and tuple(step) != (1, 1):
+            raise ValueError(f"step: expected (1, 1) without a window, got {step}")
         self.window = window
+        self.step = step
         self.weight = nn.Parameter(torch.empty(channels, channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
@@ -66,13 +72,27 @@ class ChannelAttention(nn.Module):
         if self.window is None or self.training:
             pooled = x.mean(dim=(2, 3), keepdim=True)
         else:
-            pooled = local_mean(x, self.window)
-        return x * F.conv2d(pooled, self.weight[:, :, None, None], self.bias)
+            pooled = local_mean(x, self.window, self.step)
+        factors = F.conv2d(pooled, self.weight[:, :, None, None], self.bias)
+        for axis, step in zip((2, 3), self.step, strict=True):
+            factors = _between(factors, axis, x.shape[axis], step)
+        return x * factors
 
 
-def local_mean(x: Tensor, window: tuple[int, int]) -> Tensor:
-    """``average_pool`` with a window: the mean over the window around each pixel, which is moved inside the frame."""
-    for axis, size in zip((2, 3), window, strict=True):
+def _between(x: Tensor, axis: int, n: int, step: int) -> Tensor:
+    """Values for n pixels of those for every step-th of them."""
+    if step == 1 or x.shape[axis] == 1:
+        return x
+    at = torch.arange(n, device=x.device)
+    share = (at % step / step).to(x.dtype).reshape([-1 if a == axis else 1 for a in range(4)])
+    low = x.index_select(axis, at // step)
+    high = x.index_select(axis, (at // step + 1).clamp_max(x.shape[axis] - 1))
+    return low + share * (high - low)
+
+
+def local_mean(x: Tensor, window: tuple[int, int], step: tuple[int, int] = (1, 1)) -> Tensor:
+    """The mean over the window around every step-th pixel, which is moved inside the frame; one for all where it takes all."""
+    for axis, size, stride in zip((2, 3), window, step, strict=True):
         n = x.shape[axis]
         if size >= n:
             x = x.mean(dim=axis, keepdim=True)
@@ -80,7 +100,8 @@ def local_mean(x: Tensor, window: tuple[int, int]) -> Tensor:
         # float64: a running sum over a large frame would lose the mean's last digits in float32.
         total = torch.cumsum(x.double(), dim=axis)
         total = torch.cat([torch.zeros_like(total.narrow(axis, 0, 1)), total], dim=axis)
-        first = (torch.arange(n, device=x.device) - size // 2).clamp(0, n - size)
+        places = torch.arange(-(-(n - 1) // stride) + 1, device=x.device) * stride
+        first = (places - size // 2).clamp(0, n - size)
         x = ((total.index_select(axis, first + size) - total.index_select(axis, first)) / size).to(x.dtype)
     return x
 

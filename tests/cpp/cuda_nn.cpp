@@ -81,6 +81,15 @@ void operations() {
                        {"bias", b.numbers({c})}}},
                      c);
       });
+      check("attention at every few pixels", [&](Builder& b, int64_t x) {
+        return b.add({"channel_attention",
+                      {x},
+                      {{"window", std::vector<double>{6, 40}},
+                       {"step", std::vector<double>{3, 4}},
+                       {"activation", std::string("none")}},
+                      {{"weight", b.numbers({c, c})}, {"bias", b.numbers({c})}}},
+                     c);
+      });
       check("prelu",
             [&](Builder& b, int64_t x) { return b.add({"prelu", {x}, {}, {{"slope", b.numbers({c})}}}, c); });
       check("bias, scale and tanh", [&](Builder& b, int64_t x) {
@@ -160,7 +169,9 @@ NetworkSpec gated_blocks() {
     y = b.add({"simple_gate", {y}, {}, {}}, c);
     y = b.add({"channel_attention",
                {y},
-               {{"window", std::vector<double>{8, 8}}, {"activation", std::string("none")}},
+               {{"window", std::vector<double>{8, 8}},
+                {"step", std::vector<double>{2, 2}},
+                {"activation", std::string("none")}},
                {{"weight", b.numbers({c, c})}}},
               c);
     x = b.two("add", x, b.add({"scale", {b.linear(y, c)}, {}, {{"scale", b.numbers({c})}}}, c));

@@ -112,11 +112,14 @@ class Builder {
 // What stands for a Wiener filter here: any linear map of a plane will do.
 inline void blur_plane(int64_t node, const float* in, float* out, int64_t h, int64_t w, int64_t row,
                        int64_t column, int64_t out_row, int64_t out_column) {
+  std::vector<float> plane(static_cast<std::size_t>(h * w));  // the result may lie over the input
+  for (int64_t y = 0; y < h; ++y)
+    for (int64_t x = 0; x < w; ++x) plane[static_cast<std::size_t>(y * w + x)] = in[y * row + x * column];
   for (int64_t y = 0; y < h; ++y)
     for (int64_t x = 0; x < w; ++x)
       out[y * out_row + x * out_column] =
-          0.75f * in[y * row + x * column] +
-          (0.25f + 0.01f * static_cast<float>(node)) * in[(h - 1 - y) * row + x * column];
+          0.75f * plane[static_cast<std::size_t>(y * w + x)] +
+          (0.25f + 0.01f * static_cast<float>(node)) * plane[static_cast<std::size_t>((h - 1 - y) * w + x)];
 }
 
 struct Frame {

@@ -165,7 +165,8 @@ class DeviceNet final : public Net {
     if (std::holds_alternative<op::InstanceNorm>(step.operation))
       return parts_bytes(in) + 3 * blocks_of(in.c) * 32;
     if (std::holds_alternative<op::FramePool>(step.operation)) return parts_bytes(in);
-    if (std::holds_alternative<op::WindowPool>(step.operation)) return in.h * in.w * blocks_of(in.c) * 32;
+    if (const auto* pool = std::get_if<op::WindowPool>(&step.operation))
+      return pool->shape({in}).h * in.w * blocks_of(in.c) * 32;
     if (std::holds_alternative<op::Wiener>(step.operation)) return 2 * numbers;
     return 0;
   }
@@ -503,14 +504,24 @@ class DeviceNet final : public Net {
   void make(const Run& r, std::size_t k, const Step& step, const op::WindowPool& p) {
     const Value in = value(r, step.in[0]), out = value(r, step.out);
     float* sums = reinterpret_cast<float*>(scratch(r, k));
-    const auto axis = [](int n, int64_t size) {
-      return WindowAxis{n, static_cast<int>(std::min<int64_t>(n, size))};
+    const auto axis = [&](std::size_t a, int n, int places) {
+      return WindowAxis{n, static_cast<int>(std::min<int64_t>(n, p.size[a])), static_cast<int>(p.step[a]),
+                        places};
     };
-    const WindowAxis down = axis(in.h, p.size[0]), across = axis(in.w, p.size[1]);
+    const WindowAxis down = axis(0, in.h, out.h), across = axis(1, in.w, out.w);
     each(r, int64_t(down.segments()) * in.w * in.blocks, WindowColumns{format_, in, sums, down});
     const double of = static_cast<double>(down.k) * static_cast<double>(across.k);
     each(r, int64_t(out.h) * across.segments() * out.blocks,
          WindowRows{format_, out, sums, across, static_cast<float>(1.0 / of)});
+  }
+  void make(const Run& r, std::size_t, const Step& step, const op::Spread& s) {
+    const Value out = value(r, step.out);
+    each(r, pixels(out) * out.blocks,
+         Spread{format_,
+                value(r, step.in[0]),
+                value(r, step.in[1]),
+                out,
+                {static_cast<int>(s.step[0]), static_cast<int>(s.step[1])}});
   }
   void make(const Run&, std::size_t, const Step&, const op::Wiener&) {}  // `deblur`
 

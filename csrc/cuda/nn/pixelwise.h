@@ -104,6 +104,36 @@ struct Elementwise {
   }
 };
 
+// x times what there is for every step-th pixel, between which it is interpolated.
+struct Spread {
+  Format f;
+  Value x, grid, out;
+  int step[2];
+
+  FD_HD void operator()(int64_t i) const {
+    const Split at(i, out.blocks), pixel(at.quotient, out.w);
+    const Split down(pixel.quotient, step[0]), across(pixel.rest, step[1]);
+    const int64_t above = down.quotient, left = across.quotient;
+    const int64_t below = above + 1 < grid.h ? above + 1 : above, right = left + 1 < grid.w ? left + 1 : left;
+    const float share = static_cast<float>(down.rest) / static_cast<float>(step[0]);
+    const float along = static_cast<float>(across.rest) / static_cast<float>(step[1]);
+    float first[8], second[8], other[8], v[8];
+    const auto read = [&](int64_t row, int64_t column, float (&to)[8]) {
+      load8(grid.data, (row * grid.w + column) * grid.blocks + at.rest, f, to);
+    };
+    read(above, left, first);
+    read(below, left, other);
+    for (int j = 0; j < 8; ++j) first[j] += share * (other[j] - first[j]);
+    read(above, right, second);
+    read(below, right, other);
+    for (int j = 0; j < 8; ++j) second[j] += share * (other[j] - second[j]);
+    load8(x.data, i, f, v);
+    for (int j = 0; j < 8; ++j) v[j] *= first[j] + along * (second[j] - first[j]);
+    clear_idle(v, at.rest, out.channels);
+    store8(out.data, i, f, v);
+  }
+};
+
 struct Gate {
   Format f;
   Value in, out;

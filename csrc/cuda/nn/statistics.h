@@ -158,27 +158,28 @@ struct LayerNormalised {
   }
 };
 
-// Means in a window around each pixel, moved inside the frame: sums down the columns that move with the
-// window, then along the rows. They are taken anew every so many pixels.
+// Means in a window around every step-th pixel, moved inside the frame: sums down the columns that move with
+// the window, then along the rows. They are taken anew every so many pixels.
 struct WindowAxis {
   static constexpr int kAnew = 128;
   int n, k;  // k <= n
-  FD_HD int start(int i) const {
-    const int at = i - k / 2;
-    return at < 0 ? 0 : at > n - k ? n - k : at;
+  int step, places;
+  FD_HD int start(int place) const {
+    const int64_t at = int64_t(place) * step - k / 2;
+    return at < 0 ? 0 : at > n - k ? n - k : static_cast<int>(at);
   }
-  FD_HD int segments() const { return (n + kAnew - 1) / kAnew; }
-  // use(i, sum) for the pixels of a segment; add(i, sign) adds a pixel's numbers to the sum.
+  FD_HD int segment() const { return step < kAnew ? kAnew / step : 1; }  // places
+  FD_HD int segments() const { return (places + segment() - 1) / segment(); }
+  // use(i, sum) for the places of a segment; add(i, sign) adds a pixel's numbers to the sum.
   template <class Add, class Use>
-  FD_HD void run(int segment, float (&sum)[8], Add add, Use use) const {
-    const int first = segment * kAnew, end = first + kAnew < n ? first + kAnew : n;
+  FD_HD void run(int which, float (&sum)[8], Add add, Use use) const {
+    const int first = which * segment(), end = first + segment() < places ? first + segment() : places;
     int from = start(first);
     for (int i = from; i < from + k; ++i) add(i, 1.0f);
     for (int i = first; i < end; ++i) {
-      if (start(i) != from) {
+      for (const int to = start(i); from < to; ++from) {
         add(from + k, 1.0f);
         add(from, -1.0f);
-        ++from;
       }
       use(i, sum);
     }
@@ -189,7 +190,7 @@ struct WindowAxis {
 struct WindowColumns {
   Format f;
   Value in;
-  float* sums;  // [row][column][channel]
+  float* sums;  // [place][column][channel]
   WindowAxis axis;
 
   FD_HD void operator()(int64_t i) const {
@@ -217,7 +218,7 @@ struct WindowRows {
 
   FD_HD void operator()(int64_t i) const {
     const Split at(i, out.blocks), part(at.quotient, axis.segments());
-    const int64_t row = part.quotient * out.w;
+    const int64_t row = part.quotient * axis.n, result = part.quotient * out.w;
     float sum[8] = {};
     axis.run(
         part.rest, sum,
@@ -229,7 +230,7 @@ struct WindowRows {
         [&](int x, const float (&s)[8]) {
           float v[8];
           for (int j = 0; j < 8; ++j) v[j] = s[j] * scale;
-          store8(out.data, (row + x) * out.blocks + at.rest, f, v);
+          store8(out.data, (result + x) * out.blocks + at.rest, f, v);
         });
   }
 };

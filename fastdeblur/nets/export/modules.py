@@ -16,7 +16,7 @@ METHOD = "fastdeblur_layer"  # of a module: returns (op, attributes, tensors by 
 _OURS: dict[str, Callable[[Any], Any]] = {
     "fastdeblur.train.layers.ChannelAttention": lambda m: (
         "channel_attention",
-        {"window": None if m.window is None else list(m.window)},
+        {"window": None if m.window is None else list(m.window), "step": list(m.step)},
         {"weight": m.weight, "bias": m.bias},
     ),
     "fastdeblur.train.layers.WienerLayer": lambda m: (

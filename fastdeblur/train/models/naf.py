@@ -17,12 +17,13 @@ class NAFBlock(nn.Module):
 
     def __init__(self, channels: int, window: tuple[int, int] | None) -> None:
         super().__init__()
+        step = (1, 1) if window is None else (max(window[0] // 4, 1), max(window[1] // 4, 1))
         self.mix = nn.Sequential(
             LayerNorm2d(channels),
             nn.Conv2d(channels, 2 * channels, 1),
             nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels),
             SimpleGate(),
-            ChannelAttention(channels, window),
+            ChannelAttention(channels, window, step),
             nn.Conv2d(channels, channels, 1),
             Scale(channels),
         )
