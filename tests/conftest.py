@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from functools import cache
 from io import StringIO
 
@@ -10,6 +11,10 @@ from io import StringIO
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # NumPy's products here are small: its threads would cost more than they bring.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# Jobs that a script starts in the background inherit that Ctrl-C is ignored; programs that tests send it would never end.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
 import pytest
