@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 scipy_ndimage = pytest.importorskip("scipy.ndimage")
@@ -120,6 +120,14 @@ def outputs(draw, array, dtypes=REAL):
     if kind == "wrong" and draw(st.booleans()):
         return np.zeros((*array.shape, 1), dtype)
     return None
+
+
+def is_enormous(array, output):
+    """Whether negative numbers become those near 2^64, in whose running sums all others are lost to rounding."""
+    if output is None:
+        return False
+    dtype = output.dtype if isinstance(output, np.ndarray) else np.dtype(output)
+    return dtype == np.uint64 and bool((array < 0).any())
 
 
 def fresh(output):
@@ -234,6 +242,8 @@ def test_some_axes(data):
     name = data.draw(
         st.sampled_from(("gaussian_filter", "uniform_filter", "laplace", "gaussian_laplace", "median_filter"))
     )
+    # Of one element there is nothing to mirror: what SciPy's median then reads lies outside the line.
+    assume(not (name == "median_filter" and mode == "mirror" and any(array.shape[a] == 1 for a in axes)))
     args = {
         "gaussian_filter": (1.5,),
         "gaussian_laplace": (1.5,),
@@ -262,11 +272,13 @@ def test_uniform(data):
     array = data.draw(arrays())
     if array.dtype.kind == "f" and array.size and array.flags.writeable and data.draw(st.booleans()):
         array.flat[data.draw(st.integers(0, array.size - 1))] = data.draw(st.sampled_from((np.nan, np.inf)))
+    output = data.draw(outputs(array))
+    assume(not is_enormous(array, output))
     same_with_output(
         "uniform_filter",
         array,
         each(data.draw, array.ndim, st.integers(0, 19)),
-        output=data.draw(outputs(array)),
+        output=output,
         mode=each(data.draw, array.ndim, st.sampled_from(MODES)),
         cval=data.draw(st.sampled_from((0.0, 2, 1.5, np.nan))),
         origin=each(data.draw, array.ndim, st.integers(-1, 1)),
