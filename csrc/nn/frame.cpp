@@ -1,6 +1,5 @@
 // The plan for a frame: stages, what is kept between them, bands and strips, and the memory of it all.
 #include "nn/frame.h"
-#include "nn/keep.h"
 
 #include <cmath>
 #include <stdexcept>
@@ -8,6 +7,7 @@
 #include <utility>
 
 #include "cpu/parallel.h"
+#include "nn/keep.h"
 
 namespace fastdeblur::nn {
 namespace {
@@ -104,7 +104,6 @@ Network::Frame Network::plan(int64_t inner_h, int64_t inner_w, int threads, int6
   // on is granted.
   int64_t least = 0;
   const auto fits = [&](Frame& frame) {
-    frame.place();
     const int64_t taken = 4 * frame.arena + frame.state_bytes + in_layers;
     const int64_t left = max_memory > 0 ? std::max<int64_t>(1, max_memory - taken) : 0;
     int64_t workers = 0;
@@ -176,6 +175,7 @@ Network::Frame Network::staged(const Frame& base, bool keeps) const {
   if (!keeps)  // a value that is made again is read by every later stage
     for (std::size_t v = 0; v < values; ++v)
       if (frame.kept[v] && !frame.gives_way[v]) frame.end_of_use[v] = Frame::time_of(stages, false);
+  frame.place();
   return frame;
 }
 
@@ -275,6 +275,7 @@ Network::Stage Network::plan_stage(const Frame& frame, int number, int threads, 
   const auto try_plan = [&](int64_t bands, int64_t strips) {
     stage.bands = divided(frame.h, bands, multiple_of_[0]);
     stage.strips = divided(frame.w, strips, multiple_of_[1]);
+    stage.columns = columns_of(frame, stage);
   };
   // The work of all bands or strips, for each step; and the widest strip's memory.
   const auto work = [&] {
@@ -284,13 +285,9 @@ Network::Stage Network::plan_stage(const Frame& frame, int number, int threads, 
       for (const std::size_t k : stage.steps)
         rows[k] += static_cast<double>(ranges[static_cast<std::size_t>(steps_[k].out)].size());
     }
-    stage.columns.clear();
-    for (const Range& strip : stage.strips) {
-      stage.columns.push_back(needs(frame, stage, 1, owned(frame, stage, 1, strip)));
+    for (const auto& ranges : stage.columns)
       for (const std::size_t k : stage.steps)
-        columns[k] +=
-            static_cast<double>(stage.columns.back()[static_cast<std::size_t>(steps_[k].out)].size());
-    }
+        columns[k] += static_cast<double>(ranges[static_cast<std::size_t>(steps_[k].out)].size());
     double total = 0;
     for (const std::size_t k : stage.steps) {
       const Step& step = steps_[k];
@@ -346,7 +343,7 @@ Network::Stage Network::plan_stage(const Frame& frame, int number, int threads, 
     }
   }
   const auto finish = [&] {
-    trace(frame, stage);
+    stage.rings = rings_of(frame, stage);
     stage.worker_floats = stage.call_floats = 0;
     for (const std::vector<int64_t>& ring : stage.rings)
       for (const auto& columns : stage.columns) {
@@ -363,13 +360,13 @@ Network::Stage Network::plan_stage(const Frame& frame, int number, int threads, 
         stage.worker_floats = std::max(stage.worker_floats, floats);
       }
     // What tells which columns and rows of each value are made.
-    stage.sum_bytes = static_cast<int64_t>((stage.columns.size() * sizeof(Range) + stage.rings.size() * 8) *
-                                           static_cast<std::size_t>(values_));
+    stage.shared_bytes = static_cast<int64_t>(
+        (stage.columns.size() * sizeof(Range) + stage.rings.size() * 8) * static_cast<std::size_t>(values_));
     for (const Summed& one : summed(frame, stage)) {
       int64_t after = 0;
       for (const std::size_t k : one.steps)
         after = std::max(after, steps_[k].layer->finishing(frame.shapes[one.value]));
-      stage.sum_bytes += one.how.bytes() + after;
+      stage.shared_bytes += one.how.bytes() + after;
     }
   };
   try_plan(bands, strips);
@@ -390,12 +387,17 @@ Network::Stage Network::plan_stage(const Frame& frame, int number, int threads, 
   return leanest;
 }
 
-void Network::trace(const Frame& frame, Stage& stage) const {
-  stage.columns.clear();
-  stage.rings.clear();
+std::vector<std::vector<Range>> Network::columns_of(const Frame& frame, const Stage& stage) const {
+  std::vector<std::vector<Range>> columns;
   for (const Range& strip : stage.strips)
-    stage.columns.push_back(needs(frame, stage, 1, owned(frame, stage, 1, strip)));
-  for (const Range& band : stage.bands) stage.rings.push_back(rings(frame, stage, band));
+    columns.push_back(needs(frame, stage, 1, owned(frame, stage, 1, strip)));
+  return columns;
+}
+
+std::vector<std::vector<int64_t>> Network::rings_of(const Frame& frame, const Stage& stage) const {
+  std::vector<std::vector<int64_t>> found;
+  for (const Range& band : stage.bands) found.push_back(rings(frame, stage, band));
+  return found;
 }
 
 // What is to be summed in a stage; layers that want the same share it.

@@ -30,11 +30,11 @@ struct Network::Stage {
   std::vector<std::vector<Range>> columns;  // for each strip, of each value
   std::vector<std::vector<int64_t>> rings;  // for each band, of each value
   int64_t worker_floats = 0;
-  int64_t call_floats = 0;  // what a worker's layers work in
-  int64_t sum_bytes = 0;    // with what is made of them
+  int64_t call_floats = 0;   // what a worker's layers work in
+  int64_t shared_bytes = 0;  // sums, what is made of them, and the tables above
   int64_t bytes(int threads) const {
     const auto jobs = static_cast<int64_t>(bands.size() * strips.size());
-    return (worker_floats + call_floats) * 4 * std::min<int64_t>(threads, jobs) + sum_bytes;
+    return (worker_floats + call_floats) * 4 * std::min<int64_t>(threads, jobs) + shared_bytes;
   }
 };
 
@@ -121,8 +121,8 @@ struct Network::Frame {
       if (kept[v] && home[v] == v) order.push_back(v);
     std::stable_sort(order.begin(), order.end(),
                      [&](std::size_t a, std::size_t b) { return floats(a) > floats(b); });
-    std::vector<Range> lives;
-    for (const std::size_t v : order) lives.push_back(life_of(v));
+    std::vector<Range> times;
+    for (const std::size_t v : order) times.push_back(life_of(v));
     offset.assign(kept.size(), 0);
     arena = 0;
     for (std::size_t n = 0; n < order.size(); ++n) {
@@ -130,7 +130,7 @@ struct Network::Frame {
       std::vector<Range> taken;
       for (std::size_t i = 0; i < n; ++i) {
         const std::size_t u = order[i];
-        if (lives[i].lo <= lives[n].hi && lives[n].lo <= lives[i].hi)
+        if (times[i].lo <= times[n].hi && times[n].lo <= times[i].hi)
           taken.push_back({offset[u], offset[u] + floats(u)});
       }
       std::sort(taken.begin(), taken.end(), [](const Range& a, const Range& b) { return a.lo < b.lo; });

@@ -115,22 +115,20 @@ void Network::Keeping::less() {
   constexpr double kMostAgain = 0.15;  // of all multiplications
   constexpr double kLeastLess = 0.02;  // of the arena
   constexpr std::size_t kPairsOf = 16;
-  Frame& frame = frame_;
-  place();
   std::vector<std::size_t> order;
-  for (std::size_t v = 0; v < frame.kept.size(); ++v)
+  for (std::size_t v = 0; v < frame_.kept.size(); ++v)
     if (may_go(v)) order.push_back(v);
   std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return frame.floats(a) > frame.floats(b); });
+                   [&](std::size_t a, std::size_t b) { return frame_.floats(a) > frame_.floats(b); });
   const auto try_without = [&](const std::vector<std::size_t>& values) {
     if (tired()) return;
     for (const std::size_t v : values)
-      if (!frame.kept[v] || frame.last(v) - use_before(v, frame.last(v)) < 2) return;
+      if (!frame_.kept[v] || frame_.last(v) - use_before(v, frame_.last(v)) < 2) return;
     auto as_it_was = mark();
-    for (const std::size_t v : values) drop(v, use_before(v, frame.last(v)));
+    for (const std::size_t v : values) drop(v, use_before(v, frame_.last(v)));
     place();
     if (cost() > kMostAgain * total_ ||
-        static_cast<double>(frame.arena) > (1 - kLeastLess) * static_cast<double>(as_it_was.frame.arena))
+        static_cast<double>(frame_.arena) > (1 - kLeastLess) * static_cast<double>(as_it_was.frame.arena))
       back_to(std::move(as_it_was));
   };
   for (const std::size_t v : order) try_without({v});
@@ -150,17 +148,16 @@ void Network::Keeping::less() {
 // Drops values until the others fit, each time the one that is cheapest for its size to make again, of those
 // that are there when most is.
 bool Network::Keeping::at_most(int64_t floats) {
-  Frame& frame = frame_;
-  frame.stages.clear();  // of another plan soon
+  frame_.stages.clear();  // of another plan soon
   for (bool dropped = false;; dropped = true) {
     place();
-    if (frame.arena <= floats || tired()) return dropped;
-    const int fullest = frame.fullest();
+    if (frame_.arena <= floats || tired()) return dropped;
+    const int fullest = frame_.fullest();
     const double before = cost();
     double best = kNever;
     std::size_t which = 0;
-    for (std::size_t v = 0; v < frame.kept.size(); ++v) {
-      if (!frame.lives(v, fullest) || !may_go(v) || tired()) continue;
+    for (std::size_t v = 0; v < frame_.kept.size(); ++v) {
+      if (!frame_.lives(v, fullest) || !may_go(v) || tired()) continue;
       auto as_it_was = mark();
       drop(v, use_before(v, fullest / 2));
       const double price = (cost() - before) / static_cast<double>(as_it_was.frame.floats(v));

@@ -233,7 +233,8 @@ void Network::run(const Image& image, float* out, int threads, int64_t max_memor
 
   for (const Stage& planned_stage : frame.stages) {
     Stage stage = planned_stage;
-    trace(frame, stage);
+    stage.columns = columns_of(frame, stage);
+    stage.rings = rings_of(frame, stage);
     for (const Step& step : steps_) {
       const auto v = static_cast<std::size_t>(step.out);
       if (!step.whole || frame.stage_of[v] != stage.number) continue;

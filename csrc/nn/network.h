@@ -60,8 +60,9 @@ class Network {
   // The same, made once for a stream of frames.
   std::shared_ptr<const Frame> planned(int64_t h, int64_t w, int threads, int64_t max_memory) const;
   Stage plan_stage(const Frame& frame, int number, int threads, int64_t room) const;
-  // Finds a stage's columns and rings.
-  void trace(const Frame& frame, Stage& stage) const;
+  // Of each strip and of each band.
+  std::vector<std::vector<Range>> columns_of(const Frame& frame, const Stage& stage) const;
+  std::vector<std::vector<int64_t>> rings_of(const Frame& frame, const Stage& stage) const;
   // For each value what must be made of it, on an axis, for the sinks' parts.
   std::vector<Range> needs(const Frame& frame, const Stage& stage, int axis,
                            const std::vector<Range>& owned) const;

@@ -267,11 +267,15 @@ def _between(x: Array, axis: int, n: int, step: int) -> Array:
     if step == 1:
         return x
     at = np.arange(n)
+    return _mixed(x, axis, at // step, at % step / x.dtype.type(step))
+
+
+def _mixed(x: Array, axis: int, first: Array, share: Array) -> Array:
+    """Along an axis, each time what is at ``first`` and a share of the way to the next one, if there is one."""
     along = [1, 1, 1]
     along[axis] = -1
-    share = (at % step / x.dtype.type(step)).astype(x.dtype).reshape(along)
-    low, high = np.take(x, at // step, axis), np.take(x, np.minimum(at // step + 1, x.shape[axis] - 1), axis)
-    return np.asarray(low + share * (high - low))
+    low, high = np.take(x, first, axis), np.take(x, np.minimum(first + 1, x.shape[axis] - 1), axis)
+    return np.asarray(low + share.astype(x.dtype).reshape(along) * (high - low))
 
 
 # -------------------------------------------------------------------------------------------- resampling
@@ -308,11 +312,7 @@ def _resized(x: Array, axis: int, factor: float, mode: str) -> Array:
         return np.take(x, at // int(factor) if factor >= 1 else at * round(1 / factor), axis)
     place = np.clip((at + 0.5) / factor - 0.5, 0, n - 1)
     first = np.floor(place).astype(np.int64)
-    along = [1, 1, 1]
-    along[axis] = -1
-    share = (place - first).astype(x.dtype).reshape(along)
-    low, high = np.take(x, first, axis), np.take(x, np.minimum(first + 1, n - 1), axis)
-    return np.asarray(low + share * (high - low))
+    return _mixed(x, axis, first, place - first)
 
 
 # ------------------------------------------------------------------------------------------------ Wiener

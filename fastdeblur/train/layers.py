@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from fastdeblur._geometry import Frame, axis_map
+from fastdeblur.nets.reference import grid_length
 
 
 class LayerNorm2d(nn.Module):
@@ -100,7 +101,7 @@ def local_mean(x: Tensor, window: tuple[int, int], step: tuple[int, int] = (1, 1
         # float64: a running sum over a large frame would lose the mean's last digits in float32.
         total = torch.cumsum(x.double(), dim=axis)
         total = torch.cat([torch.zeros_like(total.narrow(axis, 0, 1)), total], dim=axis)
-        places = torch.arange(-(-(n - 1) // stride) + 1, device=x.device) * stride
+        places = torch.arange(grid_length(n, stride), device=x.device) * stride
         first = (places - size // 2).clamp(0, n - size)
         x = ((total.index_select(axis, first + size) - total.index_select(axis, first)) / size).to(x.dtype)
     return x
