@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "nn/lanes.h"
@@ -93,10 +94,26 @@ class Layer {
   virtual int64_t spills() const { return 0; }
 };
 
+// A layer that is an operation of the table, with its shape.
+template <class Op>
+class Of : public Layer {
+ public:
+  explicit Of(Op op) : op_(std::move(op)) {}
+  Shape shape(const std::vector<Shape>& in) const final { return op_.shape(in); }
+
+ protected:
+  Op op_;
+};
+
 std::unique_ptr<Layer> make_convolution(op::Convolution op);
 // Whether its input may have all of its few channels in one narrow block.
 bool takes_compact(const Layer& layer);
 int64_t stride_of(const Layer& layer);
+std::unique_ptr<Layer> make_layer_norm(op::LayerNorm op);
+std::unique_ptr<Layer> make_instance_norm(op::InstanceNorm op);
+std::unique_ptr<Layer> make_frame_pool(op::FramePool op);
+std::unique_ptr<Layer> make_window_pool(op::WindowPool op);
+std::unique_ptr<Layer> make_spread(op::Spread op);
 // The image's rows, `lanes` channels to a block.
 std::unique_ptr<Layer> make_loader(int64_t lanes);
 std::unique_ptr<Layer> make_copy();
