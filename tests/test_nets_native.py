@@ -118,6 +118,42 @@ def test_many_channels(name, width):
         compare(graph(*nodes, layer("add", [0, 5])), (height, width))
 
 
+WIDE_TRANSPOSED = {
+    "twice as large": {"o": 16, "c": 32, "kernel": (4, 4), "stride": [2, 2], "padding": [1, 1, 1, 1]},
+    "the last block not full": {
+        "o": 20,
+        "c": 16,
+        "kernel": (4, 4),
+        "stride": [2, 2],
+        "padding": [1, 1, 1, 1],
+    },
+    "in chunks": {"o": 64, "c": 128, "kernel": (4, 4), "stride": [2, 2], "padding": [1, 1, 1, 1]},
+    "moved to the left": {"o": 16, "c": 16, "kernel": (4, 4), "stride": [2, 2], "padding": [0, 2, 2, 0]},
+    "moved to the right": {"o": 16, "c": 16, "kernel": (4, 4), "stride": [2, 2], "padding": [2, 0, 0, 2]},
+    "three times": {"o": 24, "c": 16, "kernel": (6, 6), "stride": [3, 3], "padding": [2, 1, 1, 2]},
+    "rows as they are": {"o": 16, "c": 16, "kernel": (3, 4), "stride": [1, 2], "padding": [1, 1, 1, 1]},
+    "columns as they are": {"o": 16, "c": 16, "kernel": (4, 2), "stride": [2, 1], "padding": [1, 1, 0, 1]},
+}
+
+
+@pytest.mark.parametrize("width", WIDE)
+@pytest.mark.parametrize("name", WIDE_TRANSPOSED)
+def test_many_channels_transposed(name, width):
+    """Kernels twice as wide as their stride: two taps for each of its phases, which Winograd's products make."""
+    case = dict(WIDE_TRANSPOSED[name])
+    o, c, kernel = case.pop("o"), case.pop("c"), case.pop("kernel")
+    down, across = case["stride"]
+    rng = np.random.default_rng(width)
+    back = tensors(rng, weight=(3, o, down, across))
+    nodes = [
+        layer("linear", [0], {}, tensors(rng, weight=(c, 3))),
+        layer("conv_transpose2d", [1], case, tensors(rng, weight=(c, o, *kernel), bias=(o,))),
+        layer("leaky_relu", [2], {"slope": 0.5}),
+        layer("conv2d", [3], {"stride": case["stride"]}, back),
+    ]
+    compare(graph(*nodes), (9, width))
+
+
 def test_wiener_as_the_result():
     balance = {"log_balance": np.full(3, -3.0, np.float32)}
     compare(graph(layer("fft_wiener", [0], {}, balance), psf=True), (40, 31), PSF, tolerance=1e-5)

@@ -1,5 +1,5 @@
 // Convolutions, plain, strided, grouped, depthwise and transposed, with the sums in registers: direct, or
-// where three taps along a row and many channels make it pay, by Winograd's products.
+// where taps along a row and many channels make it pay, by Winograd's products.
 #include <algorithm>
 
 #include "core/host_device.h"
@@ -32,10 +32,12 @@ constexpr int kMostBlocks = 4;
 constexpr int64_t kChunkBytes = 16 << 10;
 // Winograd's products of this many pixels stay in the second-level cache, and so do the weights, read for
 // each of them.
-constexpr int64_t kWinogradPixels = 128;
+constexpr int64_t kWinogradPixels = L == 16 ? 192 : 144;
 // Of a block of channels, transformed; tiles are computed past the end.
 constexpr int64_t kWinogradBlock = (kWinogradPixels / winograd::kOutputs + kMostPixelsOfTile) * L;
 constexpr int64_t kWinogradChannels = 16;
+// Products for each phase of a stride are weights of their own.
+constexpr int64_t kMostPhases = 4;
 
 struct Tiles {
   const Tap* taps;
@@ -109,15 +111,21 @@ class Convolution final : public Layer {
     none_ = bias_;
     std::copy(op_.bias.begin(), op_.bias.end(), bias_.begin());
     dot_ = !transposed_ && groups_ == 1 && inputs_ % L == 0 && outputs_ <= std::max(1, L / 2);
-    winograd_ = !transposed_ && groups_ == 1 && kernel_[1] == 3 && kernel_[0] > 1 && stride_[1] == 1 &&
-                inputs_ % L == 0 && std::min(inputs_, outputs_) >= kWinogradChannels;
+    // Transposed, with a kernel twice its stride: two taps for each of the stride's phases.
+    const bool taps = transposed_ ? kernel_[1] == 2 * stride_[1] && stride_[1] <= kMostPhases
+                                  : kernel_[1] == 3 && stride_[1] == 1;
+    if (taps && groups_ == 1 && kernel_[0] > 1 && inputs_ % L == 0 &&
+        std::min(inputs_, outputs_) >= kWinogradChannels) {
+      winograd_ = transposed_ ? 2 : 3;
+      phases_ = transposed_ ? stride_[1] : 1;
+    }
     pack();
     op_.weights = {};
   }
 
   Shape shape(const std::vector<Shape>& in) const override {
     const Shape made = op_.shape(in);
-    if (added_) require(in[1] == made, "add: expected values of the same shape");
+    if (epilogue_.adds()) require(in[1] == made, "add: expected values of the same shape");
     return made;
   }
 
@@ -125,12 +133,15 @@ class Convolution final : public Layer {
     if (i == 1) return out;
     const std::size_t a = static_cast<std::size_t>(axis);
     const int64_t k = kernel_[a], s = stride_[a], before = padding_[2 * a];
-    if (transposed_) return {ceil_div(out.lo + before - (k - 1), s), floor_div(out.hi - 1 + before, s) + 1};
+    Range places = out;
     if (winograd_ && axis == 1) {
-      const Range whole = whole_products(out, n + before + padding_[2 * a + 1] - (k - 1));
-      out = {std::min(out.lo, whole.lo), std::max(out.hi, whole.hi)};
+      places = places_of(out);
+      const Range whole = whole_products(places, op_.length(a, n));
+      places = {std::min(places.lo, whole.lo), std::max(places.hi, whole.hi)};
     }
-    return {out.lo * s - before, (out.hi - 1) * s - before + k};
+    if (winograd_ == 2 && axis == 1) return {places.lo - 1, places.hi};
+    if (transposed_) return {ceil_div(out.lo + before - (k - 1), s), floor_div(out.hi - 1 + before, s) + 1};
+    return {places.lo * s - before, (places.hi - 1) * s - before + k};
   }
   bool reflects() const override { return reflect_; }
   double cost(const std::vector<Shape>&) const override {
@@ -138,26 +149,22 @@ class Convolution final : public Layer {
     const double phases = transposed_ ? static_cast<double>(stride_[0] * stride_[1]) : 1.0;
     const double lanes =
         dot_ ? static_cast<double>(outputs_) : static_cast<double>(ceil_div(outputs_, L) * L);
-    return taps / phases * (winograd_ ? 0.6 : 1.0) * lanes *
-               (depthwise_ ? 1.5 : static_cast<double>(inputs_)) +
+    return taps / phases *
+               (winograd_ == 3   ? 0.6
+                : winograd_ == 2 ? 0.7
+                                 : 1.0) *
+               lanes * (depthwise_ ? 1.5 : static_cast<double>(inputs_)) +
            2 * lanes;
   }
 
-  bool fuse(const Activation& activation) override {
-    if (activation_.kind != Activation::none || added_) return false;
-    activation_ = activation;
-    return true;
-  }
-  bool fuse_add() override {
-    if (added_) return false;
-    added_ = true;
-    return true;
-  }
+  bool fuse(const Activation& activation) override { return epilogue_.fuse(activation); }
+  bool fuse_add() override { return epilogue_.fuse_add(); }
   int64_t spills() const override { return kMostPixelsOfTile * (transposed_ ? stride_[1] : 1); }
   std::array<int64_t, 2> scratch() const override {
     if (!winograd_) return {0, 0};
-    constexpr int64_t block = winograd::kProducts * kWinogradBlock;
-    return {block * kernel_[0] * (inputs_ / L), block * ceil_div(outputs_, L)};
+    const int64_t block = (winograd_ + winograd::kOutputs - 1) * kWinogradBlock;
+    const int64_t rows = transposed_ ? ceil_div(kernel_[0], stride_[0]) : kernel_[0];
+    return {block * rows * (inputs_ / L), block * ceil_div(outputs_, L)};
   }
   int64_t stride() const { return stride_[1]; }
   bool takes_compact() const { return !transposed_ && groups_ == 1 && inputs_ < L; }
@@ -177,18 +184,22 @@ class Convolution final : public Layer {
     }
     if (depthwise_) {
       depthwise_row(call, y);
-    } else if (transposed_) {
-      for (int64_t phase = 0; phase < stride_[1]; ++phase) transposed_row(call, y, phase);
     } else {
       int64_t from = call.columns.lo;
-      if (winograd_) from = winograd_row(call, y);
+      if (winograd_ == 3) from = winograd_row<3>(call, y);
+      if (winograd_ == 2) from = winograd_row<2>(call, y);
+      if (transposed_) {
+        for (int64_t phase = 0; phase < stride_[1]; ++phase) transposed_row(call, y, from, phase);
+        epilogue_.apply(call, y);
+        return;
+      }
       taps_at(call, from);
       if (dot_)
         dot_row(call, y);
       else
         dense(call, call.out.at(y, from), call.columns.hi - from, stride_[1], 1);
     }
-    finish_row(call, y);
+    epilogue_.apply(call, y);
   }
 
  private:
@@ -224,11 +235,24 @@ class Convolution final : public Layer {
     split_ = groups_ > 1 && in_each % L == 0 && out_each % L == 0;
     direct_ = packed(taps, [&](int64_t o, int64_t c, int64_t t) { return weight(o, c, t); });
     if (!winograd_) return;
-    for (int f = 0; f < winograd::kProducts; ++f)
-      products_.push_back(packed(kernel_[0], [&](int64_t o, int64_t c, int64_t k) {
-        return winograd::weights(weight(o, c, 3 * k), weight(o, c, 3 * k + 1),
-                                 weight(o, c, 3 * k + 2))[static_cast<std::size_t>(f)];
-      }));
+    if (winograd_ == 3) pack_products<3>();
+    if (winograd_ == 2) pack_products<2>();
+  }
+
+  // Phase by phase: its taps from the left are every stride-th of the kernel's from the right where it is
+  // transposed.
+  template <int Taps>
+  void pack_products() {
+    using Transform = winograd::Transform<Taps>;
+    for (int64_t phase = 0; phase < phases_; ++phase)
+      for (std::size_t f = 0; f < Transform::products; ++f)
+        products_.push_back(packed(kernel_[0], [&](int64_t o, int64_t c, int64_t k) {
+          std::array<double, Taps> taps;
+          for (int j = 0; j < Taps; ++j)
+            taps[static_cast<std::size_t>(j)] =
+                weight(o, c, k * kernel_[1] + (transposed_ ? phase + (Taps - 1 - j) * phases_ : j));
+          return Transform::weights(taps)[f];
+        }));
   }
 
   struct GroupOfBlocks {
@@ -344,64 +368,79 @@ class Convolution final : public Layer {
     }
   }
 
-  // The columns of these that Winograd's products make, and those beside them that are made as well: fours of
-  // the frame, not of the part, so that the result does not depend on how the frame is divided.
-  static Range whole_products(Range columns, int64_t w) {
+  // Where Winograd's products are: at output columns, or where it is transposed at input columns, each for
+  // the stride's phases: column = place * stride - padding + phase.
+  Range places_of(Range columns) const {
+    if (!transposed_) return columns;
+    const int64_t s = stride_[1], before = padding_[2];
+    return {floor_div(columns.lo + before, s), floor_div(columns.hi - 1 + before, s) + 1};
+  }
+
+  // The places of these that are made by fours, and those beside them that are made as well: fours of the
+  // frame, w columns wide, not of the part, so that the result does not depend on how the frame is divided.
+  Range whole_products(Range places, int64_t w) const {
     constexpr int64_t n = winograd::kOutputs;
-    const int64_t end = std::min(ceil_div(columns.hi, n) * n, w / n * n);
-    const int64_t begin = std::min(floor_div(columns.lo, n) * n, end);
+    const int64_t end = std::min(ceil_div(places.hi, n) * n, places_of({0, w}).hi / n * n);
+    const int64_t begin = std::min(floor_div(places.lo, n) * n, end);
     return {begin, end};
   }
 
   // Returns the column from which on the rest is to be made.
+  template <int Taps>
   int64_t winograd_row(Call& call, int64_t y) const {
-    using winograd::kOutputs, winograd::kProducts;
+    using Transform = winograd::Transform<Taps>;
+    using winograd::kOutputs;
     const Rows &in = call.in[0], &to = call.out;
-    const Range whole = whole_products(call.columns, call.shape.w);
+    const Range columns = call.columns, whole = whole_products(places_of(columns), call.shape.w);
     const int64_t blocks = inputs_ / L, rows = static_cast<int64_t>(rows_.size()), block = kWinogradBlock,
                   apart = rows * blocks * block, out_apart = to.blocks * block;
-    transformed_.require(kProducts * apart);
-    summed_.require(kProducts * out_apart);
+    const int64_t before = transposed_ ? Taps - 1 : padding_[2];  // of the inputs, from the place
+    const int64_t stride = phases_, offset = transposed_ ? padding_[2] : 0;
+    transformed_.require(Transform::products * apart);
+    summed_.require(Transform::products * out_apart);
     for (int64_t x0 = whole.lo; x0 < whole.hi; x0 += kWinogradPixels) {
       const int64_t n = std::min(kWinogradPixels, whole.hi - x0) / kOutputs;
       for (int64_t r = 0; r < rows; ++r)
         for (int64_t b = 0; b < blocks; ++b) {
-          const float* from = in.at(rows_[static_cast<std::size_t>(r)].from, x0 - padding_[2], b);
+          const float* from = in.at(rows_[static_cast<std::size_t>(r)].from, x0 - before, b);
           float* result = transformed_.data() + (r * blocks + b) * block;
-          for (int64_t i = 0; i < n; ++i) winograd::forward(from + i * kOutputs * L, result + i * L, apart);
+          for (int64_t i = 0; i < n; ++i) Transform::forward(from + i * kOutputs * L, result + i * L, apart);
           for (int64_t i = n; i < std::min<int64_t>(n + kMostPixelsOfTile, block / L); ++i)
-            for (int f = 0; f < kProducts; ++f) store(result + f * apart + i * L, broadcast(0));
+            for (int f = 0; f < Transform::products; ++f) store(result + f * apart + i * L, broadcast(0));
         }
-      for (int f = 0; f < kProducts; ++f) {
-        taps_.clear();
-        for (int64_t r = 0; r < rows; ++r)
-          taps_.push_back(
-              {transformed_.data() + f * apart + r * blocks * block, rows_[static_cast<std::size_t>(r)].k});
-        Tiles t{};
-        t.pixels = n;
-        t.step = t.out_step = t.lanes = L;
-        t.in_block = t.out_block = block;
-        t.bias = none_.data();
-        t.out = summed_.data() + f * out_apart;
-        products(t, products_[static_cast<std::size_t>(f)]);
-      }
-      for (int64_t b = 0; b < to.blocks; ++b) {
-        const V bias = load(bias_.data() + b * L);
-        float* out = to.at(y, call.columns.lo, b);
-        for (int64_t i = 0; i < n; ++i) {
-          const auto values = winograd::inverse(summed_.data() + b * block + i * L, out_apart, bias);
-          for (int64_t k = 0; k < kOutputs; ++k) {
-            const int64_t x = x0 + i * kOutputs + k - call.columns.lo;
-            if (x >= 0 && x < call.columns.size()) store(out + x * L, values[static_cast<std::size_t>(k)]);
+      for (int64_t phase = 0; phase < phases_; ++phase) {
+        for (int f = 0; f < Transform::products; ++f) {
+          taps_.clear();
+          for (int64_t r = 0; r < rows; ++r)
+            taps_.push_back(
+                {transformed_.data() + f * apart + r * blocks * block, rows_[static_cast<std::size_t>(r)].k});
+          Tiles t{};
+          t.pixels = n;
+          t.step = t.out_step = t.lanes = L;
+          t.in_block = t.out_block = block;
+          t.bias = none_.data();
+          t.out = summed_.data() + f * out_apart;
+          products(t, products_[static_cast<std::size_t>(phase * Transform::products + f)]);
+        }
+        for (int64_t b = 0; b < to.blocks; ++b) {
+          const V bias = load(bias_.data() + b * L);
+          float* out = to.at(y, columns.lo, b);
+          for (int64_t i = 0; i < n; ++i) {
+            const auto values = Transform::inverse(summed_.data() + b * block + i * L, out_apart, bias);
+            for (int64_t k = 0; k < kOutputs; ++k) {
+              const int64_t x = (x0 + i * kOutputs + k) * stride - offset + phase - columns.lo;
+              if (x >= 0 && x < columns.size()) store(out + x * L, values[static_cast<std::size_t>(k)]);
+            }
           }
         }
       }
     }
-    return std::max(call.columns.lo, std::min(call.columns.hi, whole.hi));
+    return std::clamp(whole.hi * stride - offset, columns.lo, columns.hi);
   }
 
-  void transposed_row(Call& call, int64_t y, int64_t phase) const {
-    const int64_t s = stride_[1], lo = call.columns.lo, hi = call.columns.hi;
+  // Columns from lo on, every stride-th from that on.
+  void transposed_row(Call& call, int64_t y, int64_t lo, int64_t phase) const {
+    const int64_t s = stride_[1], hi = call.columns.hi;
     const int64_t first = lo + ((phase - lo) % s + s) % s;
     if (first >= hi) return;
     taps_.clear();
@@ -491,27 +530,17 @@ class Convolution final : public Layer {
     }
   }
 
-  void finish_row(Call& call, int64_t y) const {
-    if (activation_.kind == Activation::none && !added_) return;
-    const int64_t n = call.columns.size() * L;
-    for (int64_t b = 0; b < call.out.blocks; ++b) {
-      float* out = call.out.at(y, call.columns.lo, b);
-      activation_.apply(out, n);
-      if (!added_) continue;
-      const float* add = call.in[1].at(y, call.columns.lo, b);
-      for (int64_t i = 0; i < n; ++i) out[i] += add[i];
-    }
-  }
-
   op::Convolution op_;  // without its weights once they are packed
   std::array<int64_t, 2> kernel_, stride_;
   std::array<int64_t, 4> padding_;
-  bool reflect_, transposed_, depthwise_, split_ = false, dot_ = false, winograd_ = false, added_ = false;
+  bool reflect_, transposed_, depthwise_, split_ = false, dot_ = false;
+  int winograd_ = 0;  // the taps that its products are for, or 0
+  int64_t phases_ = 1;
   int64_t inputs_, outputs_, groups_;
-  Activation activation_;
+  Epilogue epilogue_;
   std::vector<float> bias_, none_, packed_;  // none_: in place of the bias
   Packed direct_;
-  std::vector<Packed> products_;  // Winograd's
+  std::vector<Packed> products_;  // Winograd's, of each phase
   // A row's, kept for their memory: one of each for a thread.
   static thread_local std::vector<RowOf> rows_;
   static thread_local std::vector<Place> taps_;

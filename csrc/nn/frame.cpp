@@ -144,8 +144,11 @@ Network::Frame Network::staged(const Frame& base, bool keeps) const {
   for (std::size_t v = 0; v < values; ++v) frame.home[v] = v;
   for (const Step& step : steps_) {
     int stage = 0;
-    for (const int64_t i : step.in) stage = std::max(stage, frame.stage_of[static_cast<std::size_t>(i)]);
-    if (step.whole || step.layer->needs_sums() || (keeps && step.layer->looks_far())) ++stage;
+    for (std::size_t i = 0; i < step.in.size(); ++i) {
+      // The whole of the first input is there, or has been added up, a stage before.
+      const bool before = step.whole || step.layer->needs_sums() || (keeps && step.layer->looks_far());
+      stage = std::max(stage, frame.stage_of[static_cast<std::size_t>(step.in[i])] + (i == 0 && before));
+    }
     frame.stage_of[static_cast<std::size_t>(step.out)] = stage;
   }
   const int stages = frame.stage_of[static_cast<std::size_t>(output_)] + 1;
@@ -249,8 +252,9 @@ Network::Stage Network::plan_stage(const Frame& frame, int number, int threads, 
   stage.number = number;
   std::vector<char> sink(static_cast<std::size_t>(values_), 0);
   for (const Step& step : steps_) {
-    const int made = frame.stage_of[static_cast<std::size_t>(step.out)];
-    if (step.layer->needs_sums() && made == number + 1) sink[static_cast<std::size_t>(step.in[0])] = 1;
+    if (!step.layer->needs_sums()) continue;
+    const auto v = static_cast<std::size_t>(step.in[0]);
+    if (frame.stage_of[v] == number) sink[v] = 1;
   }
   for (std::size_t v = 0; v < sink.size(); ++v)
     if (frame.kept[v] && frame.stage_of[v] == number && !whole(static_cast<int64_t>(v))) sink[v] = 1;
@@ -411,9 +415,9 @@ std::vector<Network::Summed> Network::summed(const Frame& frame, const Stage& st
   std::vector<Wanted> all;
   for (std::size_t k = 0; k < steps_.size(); ++k) {
     const Step& step = steps_[k];
-    if (!step.layer->needs_sums() || frame.stage_of[static_cast<std::size_t>(step.out)] != stage.number + 1)
-      continue;
+    if (!step.layer->needs_sums()) continue;
     const auto v = static_cast<std::size_t>(step.in[0]);
+    if (frame.stage_of[v] != stage.number) continue;
     Borders regions = step.layer->regions(frame.shapes[v]);
     auto at = std::find_if(all.begin(), all.end(),
                            [&](const Wanted& w) { return w.value == v && w.regions == regions; });

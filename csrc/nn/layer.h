@@ -87,7 +87,7 @@ class Layer {
   // Channels to a block of the result: L, or all of the image's few.
   virtual int64_t lanes(const Shape&) const { return L; }
 
-  // A convolution's, for fusing.
+  // Whether it does this to its result as well.
   virtual bool fuse(const Activation&) { return false; }
   virtual bool fuse_add() { return false; }
   // Columns past those asked for that a row may overwrite.
@@ -103,6 +103,35 @@ class Of : public Layer {
 
  protected:
   Op op_;
+};
+
+// What follows a layer while its row is still in cache: an activation, then a value of the same shape added.
+class Epilogue {
+ public:
+  bool fuse(const Activation& activation) {
+    if (activation_.kind != Activation::none || adds_) return false;
+    activation_ = activation;
+    return true;
+  }
+  bool fuse_add() { return !std::exchange(adds_, true); }
+  const Activation& activation() const { return activation_; }
+  bool adds() const { return adds_; }
+  // The value added is the layer's second input.
+  void apply(Call& call, int64_t y) const {
+    if (activation_.kind == Activation::none && !adds_) return;
+    const int64_t n = call.columns.size() * L;
+    for (int64_t b = 0; b < call.out.blocks; ++b) {
+      float* out = call.out.at(y, call.columns.lo, b);
+      activation_.apply(out, n);
+      if (!adds_) continue;
+      const float* add = call.in[1].at(y, call.columns.lo, b);
+      for (int64_t i = 0; i < n; ++i) out[i] += add[i];
+    }
+  }
+
+ private:
+  Activation activation_;
+  bool adds_ = false;
 };
 
 std::unique_ptr<Layer> make_convolution(op::Convolution op);

@@ -30,8 +30,7 @@ struct Convolution {
   bool depthwise() const { return !transposed && groups == inputs && inputs == outputs && inputs > 1; }
   // Of output o and input c, 0 where they are of different groups. tap: row times width plus column.
   float weight(int64_t o, int64_t c, int64_t tap) const;
-
- private:
+  // The result's, of an input of n pixels on that axis.
   int64_t length(std::size_t axis, int64_t n) const;
 };
 

@@ -77,9 +77,14 @@ std::vector<float> blocks_of(int64_t c) {
   return std::vector<float>(static_cast<std::size_t>(ceil_div(c, L) * L));
 }
 
-class InstanceNorm final : public Of<op::InstanceNorm> {
+class InstanceNorm final : public Layer {
  public:
-  using Of::Of;
+  explicit InstanceNorm(op::InstanceNorm op) : op_(std::move(op)) {}
+  Shape shape(const std::vector<Shape>& in) const override {
+    const Shape made = op_.shape({in[0]});
+    if (epilogue_.adds()) require(in[1] == made, "add: expected values of the same shape");
+    return made;
+  }
   bool needs_sums() const override { return true; }
   bool needs_squares() const override { return true; }
   // [mean | factor | shift], in whole blocks.
@@ -98,16 +103,43 @@ class InstanceNorm final : public Of<op::InstanceNorm> {
     }
     return state;
   }
+  bool fuse(const Activation& activation) override { return epilogue_.fuse(activation); }
+  bool fuse_add() override { return epilogue_.fuse_add(); }
   void row(Call& call, int64_t y) const override {
+    // What follows most often is done in the same pass.
+    const auto kind = epilogue_.activation().kind;
+    if (kind == Activation::none)
+      epilogue_.adds() ? pass<false, true>(call, y) : pass<false, false>(call, y);
+    else if (kind == Activation::relu)
+      epilogue_.adds() ? pass<true, true>(call, y) : pass<true, false>(call, y);
+    else {
+      pass<false, false>(call, y);
+      epilogue_.apply(call, y);
+    }
+  }
+
+ private:
+  template <bool Relu, bool Add>
+  static void pass(Call& call, int64_t y) {
     const int64_t n = call.columns.size(), padded = call.out.blocks * L;
     for (int64_t b = 0; b < call.out.blocks; ++b) {
       const float* in = call.in[0].at(y, call.columns.lo, b);
+      const float* add = Add ? call.in[1].at(y, call.columns.lo, b) : nullptr;
       float* out = call.out.at(y, call.columns.lo, b);
       const V mean = load(call.state + b * L), factor = load(call.state + padded + b * L),
               shift = load(call.state + 2 * padded + b * L);
-      for (int64_t x = 0; x < n; ++x) store(out + x * L, (load(in + x * L) - mean) * factor + shift);
+      for (int64_t x = 0; x < n; ++x) {
+        V value = (load(in + x * L) - mean) * factor + shift;
+        if constexpr (Relu)
+          for (int j = 0; j < L; ++j) value[j] = value[j] < 0.0f ? 0.0f : value[j];
+        if constexpr (Add) value += load(add + x * L);
+        store(out + x * L, value);
+      }
     }
   }
+
+  op::InstanceNorm op_;
+  Epilogue epilogue_;
 };
 
 // A window's first pixel: it is moved inside the frame.
