@@ -8,8 +8,26 @@
 #include "cpu/parallel.h"
 #include "nn/frame.h"
 
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+
 namespace fastdeblur::nn {
 namespace {
+
+// Of a value that does not stay in the caches until it is read: past them, so that memory need not be fetched
+// before it is overwritten.
+void stream(const float* from, int64_t n, float* to) {
+#if defined(__AVX__)
+  int64_t i = 0;
+  for (; i < n && reinterpret_cast<std::uintptr_t>(to + i) % 32 != 0; ++i) to[i] = from[i];
+  for (; i + 8 <= n; i += 8) _mm256_stream_ps(to + i, _mm256_loadu_ps(from + i));
+  for (; i < n; ++i) to[i] = from[i];
+  _mm_sfence();  // such stores are not ordered by the team's atomics
+#else
+  std::copy_n(from, n, to);
+#endif
+}
 
 void fill_margins(const Rows& rows, int64_t y, Range columns, int64_t n, int64_t left, int64_t right,
                   Margin margin) {
@@ -365,7 +383,7 @@ void Network::take(const Frame& frame, std::size_t v, const Rows& rows, int64_t 
   const int64_t n = columns.size(), lanes = rows.lanes;
   if (kept)
     for (int64_t b = 0; b < rows.blocks; ++b)
-      std::copy_n(rows.at(y, columns.lo, b), n * lanes, kept->at(y, columns.lo, b));
+      stream(rows.at(y, columns.lo, b), n * lanes, kept->at(y, columns.lo, b));
   if (out && y < frame.inner_h) {
     const int64_t end = std::min(columns.hi, frame.inner_w);
     for (int64_t c = 0; c < s.c; ++c) {

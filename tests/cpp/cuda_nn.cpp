@@ -309,6 +309,33 @@ void images_that_cannot_be_used() {
   }
 }
 
+// What a Wiener filter reads is not rounded to 16 bits, where little work comes before it; others read it so.
+void before_a_filter() {
+  const auto wiener = [](Builder& b, int64_t x) {
+    const int64_t c = b.channels(x);
+    return b.add({"fft_wiener", {x}, {}, {{"log_balance", b.numbers({c})}}}, c);
+  };
+  Builder little(1);
+  const int64_t seen = little.simple("relu", little.conv(0, 12, {5, 5}));
+  const int64_t twice = wiener(little, little.linear(wiener(little, seen), 12));
+  const int64_t both = little.two("add", little.conv(little.conv(twice, 48), 12), seen);
+  little.two("add", little.conv(both, 1), 0);
+  compare("before a filter", little.spec(), 19, 22, Care::full);
+  Builder much(1);
+  much.conv(wiener(much, much.conv(much.conv(0, 32), 32)), 1);
+  const Frame frame(1, 19, 22);
+  const auto rounding = [&](const NetworkSpec& spec, Format format) {
+    Machine exact(spec, Format::single), machine(spec, format);
+    const auto out = machine.run(frame);
+    expect(difference(out, exact.run(frame)) < (format == Format::half ? 5e-3 : 2e-2), "before a filter");
+    return difference(machine.read, exact.read);
+  };
+  for (const Format format : {Format::half, Format::bfloat}) {
+    expect(rounding(little.spec(), format) < 1e-6, "what little makes for a filter is exact");
+    expect(rounding(much.spec(), format) > 1e-4, "what much makes for a filter is rounded");
+  }
+}
+
 // Weights that the numbers cannot hold are nobody's image's fault. Two sizes in turn keep their graphs.
 void weights_and_sizes() {
   Builder b(1);
@@ -367,6 +394,7 @@ int main() {
   chains();
   failing();
   images_that_cannot_be_used();
+  before_a_filter();
   hidden_overflows();
   weights_and_sizes();
   return failures ? 1 : 0;

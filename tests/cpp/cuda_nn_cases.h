@@ -175,7 +175,8 @@ struct Machine {
   Device& device;
   HostRuntime* runtime = nullptr;
   std::unique_ptr<Stepped> net;
-  bool refuses = false;  // its Wiener filters
+  bool refuses = false;     // its Wiener filters
+  std::vector<float> read;  // by the last of them
 
   Machine(const NetworkSpec& spec, Format format,
           OrderedLauncher::Order order = OrderedLauncher::Order::shuffled, Device* given = nullptr)
@@ -189,7 +190,8 @@ struct Machine {
   Outcome run(const Frame& f, std::vector<float>& out, bool on_device = false) {
     const auto wiener = [this](int64_t node, const float* in, float* made, int64_t c, int64_t h, int64_t w,
                                cuda::Stream stream) {
-      runtime->queue(stream, [=] {
+      runtime->queue(stream, [=, this] {
+        read.assign(in, in + c * h * w);
         for (int64_t k = 0; k < c; ++k) blur_plane(node, in + k * h * w, made + k * h * w, h, w, w, 1, w, 1);
       });
       device.here = false;  // as a function of somebody else's may leave it

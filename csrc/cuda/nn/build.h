@@ -157,6 +157,8 @@ class Built {
       steps.push_back(std::move(step));
     }
     output = alias_[static_cast<std::size_t>(spec.output)];
+    formats_.assign(static_cast<std::size_t>(values), format_);
+    if (format_ != Format::single && !probe.empty()) widen(probe);
     for (Step& step : steps) place(step);
   }
 
@@ -183,6 +185,10 @@ class Built {
             "output: expected a value of the image's shape");
     return result;
   }
+
+  // Of a value, and of what a step reads and is computed with.
+  Format format(int64_t value) const { return formats_[static_cast<std::size_t>(value)]; }
+  Format format(const Step& step) const { return format(step.in[0]); }
 
   std::vector<Step> steps;
   Weights weights;
@@ -212,21 +218,18 @@ class Built {
     return result;
   }
 
-  int number() const { return size_of(format_); }
-
-  // What a convolution is computed by.
-  Step::Way way_of(const op::Convolution& c) const {
+  // What a convolution of numbers of so many bytes is computed by.
+  static Step::Way way_of(const op::Convolution& c, int number) {
     if (c.depthwise()) return Step::depthwise;
     const int64_t in_each = c.inputs / c.groups, out_each = c.outputs / c.groups;
     if (c.groups > 1 && (in_each % 8 || out_each % 8)) return Step::direct;
     if (c.transposed) {
       if (c.stride[0] * c.stride[1] > 16) return Step::direct;
-      return patch_fits(int(c.kernel[0] / c.stride[0] + 1), int(c.kernel[1] / c.stride[1] + 1), 1, 1,
-                        number())
+      return patch_fits(int(c.kernel[0] / c.stride[0] + 1), int(c.kernel[1] / c.stride[1] + 1), 1, 1, number)
                  ? Step::products
                  : Step::direct;
     }
-    return patch_fits(int(c.kernel[0]), int(c.kernel[1]), int(c.stride[0]), int(c.stride[1]), number())
+    return patch_fits(int(c.kernel[0]), int(c.kernel[1]), int(c.stride[0]), int(c.stride[1]), number)
                ? Step::products
                : Step::direct;
   }
@@ -246,7 +249,7 @@ class Built {
     if (!c || !step.plain()) return false;
     const auto outputs = static_cast<std::size_t>(c->outputs);
     if (std::holds_alternative<op::SimpleGate>(next)) {
-      const Step::Way way = way_of(*c);
+      const Step::Way way = way_of(*c, size_of(format_));
       if (outputs % 2 || way == Step::direct || c->transposed || (c->groups > 1 && way != Step::depthwise) ||
           (way == Step::depthwise && outputs % 16))
         return false;
@@ -279,6 +282,65 @@ class Built {
                                                  std::holds_alternative<op::Pointwise>(step.operation));
   }
 
+  // Multiplications, roughly, of a step for this image.
+  static double cost(const Step& step, const std::vector<Shape>& probe) {
+    const auto pixels = [&](int64_t v) {
+      const Shape& s = probe[static_cast<std::size_t>(v)];
+      return static_cast<double>(s.h) * static_cast<double>(s.w);
+    };
+    const auto* c = std::get_if<op::Convolution>(&step.operation);
+    if (!c) return pixels(step.out) * static_cast<double>(probe[static_cast<std::size_t>(step.out)].c);
+    return pixels(c->transposed ? step.in[0] : step.out) * static_cast<double>(c->kernel[0] * c->kernel[1]) *
+           static_cast<double>(c->inputs / c->groups * c->outputs);
+  }
+
+  template <class Use>
+  static void each_read(Step& step, const Use& use) {
+    for (int64_t& v : step.in) use(v);
+    if (step.other_value >= 0) use(step.other_value);
+  }
+
+  // A Wiener filter amplifies what it reads several times, and rounding with it: that and what it is made of
+  // has 32 bits, where it is a small part of the network. Others read a copy of 16 bits.
+  void widen(const std::vector<Shape>& probe) {
+    constexpr double kMostWide = 0.2;
+    std::vector<char> wide(static_cast<std::size_t>(values), 0);
+    double part = 0, all = 0;
+    for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+      const bool filter = std::holds_alternative<op::Wiener>(step->operation),
+                 is_wide = wide[static_cast<std::size_t>(step->out)];
+      if (filter || is_wide) each_read(*step, [&](int64_t v) { wide[static_cast<std::size_t>(v)] = 1; });
+      const double multiplications = filter ? 0.0 : cost(*step, probe);
+      all += multiplications;
+      part += is_wide ? multiplications : 0.0;
+      const auto* c = std::get_if<op::Convolution>(&step->operation);
+      if (is_wide && c && step->gate && way_of(*c, size_of(Format::single)) == Step::direct) return;
+    }
+    if (part > kMostWide * all) return;
+    for (std::size_t v = 0; v < wide.size(); ++v)
+      if (wide[v]) formats_[v] = Format::single;
+    std::vector<int64_t> narrow(wide.size(), -1);
+    std::vector<Step> before;
+    before.swap(steps);
+    for (Step& step : before) {
+      if (!wide[static_cast<std::size_t>(step.out)] && !std::holds_alternative<op::Wiener>(step.operation))
+        each_read(step, [&](int64_t& v) {
+          if (!wide[static_cast<std::size_t>(v)]) return;
+          int64_t& copy = narrow[static_cast<std::size_t>(v)];
+          if (copy < 0) {
+            Step converts;
+            converts.operation = op::Pointwise{};
+            converts.in = {v};
+            converts.out = copy = values++;
+            formats_.push_back(format_);
+            steps.push_back(std::move(converts));
+          }
+          v = copy;
+        });
+      steps.push_back(std::move(step));
+    }
+  }
+
   // Puts a step's numbers where they belong.
   void place(Step& step) {
     if (auto* c = std::get_if<op::Convolution>(&step.operation)) {
@@ -296,7 +358,8 @@ class Built {
   }
 
   void place_convolution(Step& step, const op::Convolution& c) {
-    step.way = way_of(c);
+    const Format f = format(step);
+    step.way = way_of(c, size_of(f));
     const auto factor = [&](int64_t o) {
       return step.factor.empty() ? 1.0f : step.factor[static_cast<std::size_t>(o)];
     };
@@ -333,7 +396,7 @@ class Built {
     p.outputs = static_cast<int>(out_each);
     p.reflect = c.reflect;
     p.gate = step.gate;
-    p.number = number();
+    p.number = size_of(f);
     p.bias = [&](int group, int o) { return bias(group * out_each + o); };
     // (first tap, how many, and where they begin) of a phase of an axis.
     struct Phase {
@@ -363,7 +426,7 @@ class Built {
         Packed packed = pack(p);
         Launch launch{packed.shape,
                       packed.tiles,
-                      weights.put(packed.weights, format_),
+                      weights.put(packed.weights, f),
                       weights.put(packed.bias),
                       weights.put(packed.offsets),
                       py,
@@ -379,6 +442,7 @@ class Built {
   }
 
   Format format_;
+  std::vector<Format> formats_;  // of values
   std::vector<int64_t> alias_, made_by_;
 };
 

@@ -41,7 +41,6 @@ class DeviceNet final : public Net {
       : runtime_(std::move(runtime)),
         entered_(runtime_->enter()),
         launcher_(std::move(launcher)),
-        format_(format),
         built_(spec, format),
         arena_(*runtime_),
         own_(*runtime_),
@@ -119,7 +118,10 @@ class DeviceNet final : public Net {
 
   // --- planning ---
 
-  int64_t bytes_of(const Shape& s) const { return s.h * s.w * blocks_of(s.c) * 8 * size_of(format_); }
+  int64_t bytes_of(const FramePlan& plan, int64_t v) const {
+    const Shape& s = plan.shapes[static_cast<std::size_t>(v)];
+    return s.h * s.w * blocks_of(s.c) * 8 * size_of(built_.format(v));
+  }
 
   FramePlan plan_for(int64_t h, int64_t w) const {
     fastdeblur::nn::require(
@@ -142,12 +144,12 @@ class DeviceNet final : public Net {
     for (int64_t k = 0; k < steps; ++k) {
       const Step& step = built_.steps[static_cast<std::size_t>(k)];
       Lifetime& out = lives[static_cast<std::size_t>(step.out)];
-      out = {bytes_of(plan.shapes[static_cast<std::size_t>(step.out)]), k, k};
+      out = {bytes_of(plan, step.out), k, k};
       for (const int64_t i : step.in) lives[static_cast<std::size_t>(i)].last = k;
       if (step.other_value >= 0) lives[static_cast<std::size_t>(step.other_value)].last = k;
       lives[static_cast<std::size_t>(built_.values + k)] = {scratch_of(step, plan), k, k};
     }
-    lives[0].bytes = bytes_of(plan.shapes[0]);
+    lives[0].bytes = bytes_of(plan, 0);
     lives[0].first = -1;
     lives[static_cast<std::size_t>(built_.output)].last = steps;
     plan.at = placed(lives, plan.bytes);
@@ -305,14 +307,14 @@ class DeviceNet final : public Net {
     const Value image = value(r, 0);
     runtime_->clear(r.flags, 2 * sizeof(int), r.stream);
     each(r, pixels(image) * image.blocks,
-         Load{format_, r.image, r.white, static_cast<int>(r.plan.h), static_cast<int>(r.plan.w), built_.scale,
-              built_.offset, image, r.flags, r.limit});
+         Load{built_.format(0), r.image, r.white, static_cast<int>(r.plan.h), static_cast<int>(r.plan.w),
+              built_.scale, built_.offset, image, r.flags, r.limit});
   }
 
   void store(const Run& r) {
     const auto& stride = r.result.stride;
     each(r, r.plan.h * r.plan.w,
-         ToPlanes{format_,
+         ToPlanes{built_.format(built_.output),
                   value(r, built_.output),
                   r.result.data,
                   {stride[0], stride[1], stride[2]},
@@ -330,13 +332,20 @@ class DeviceNet final : public Net {
     float* made = planes + plane * in.channels;
     const auto stride = packed_strides(in.h, in.w);
     each(r, plane,
-         ToPlanes{format_, in, planes, {stride[0], stride[1], stride[2]}, in.w, 1.0f, 0.0f, nullptr});
+         ToPlanes{built_.format(step.in[0]),
+                  in,
+                  planes,
+                  {stride[0], stride[1], stride[2]},
+                  in.w,
+                  1.0f,
+                  0.0f,
+                  nullptr});
     const bool done = wiener(step.node, planes, made, in.channels, in.h, in.w, r.stream);
     runtime_->stay();
     if (!done) return false;
     each(r, plane * out.blocks,
-         Load{format_, Pixels(packed_view(made, in.h, in.w)), 1.0f, in.h, in.w, 1.0f, 0.0f, out, nullptr,
-              0.0f});
+         Load{built_.format(step.out), Pixels(packed_view(made, in.h, in.w)), 1.0f, in.h, in.w, 1.0f, 0.0f,
+              out, nullptr, 0.0f});
     return true;
   }
 
@@ -356,16 +365,23 @@ class DeviceNet final : public Net {
     const Window2 window{whole(c.kernel[0]),  whole(c.kernel[1]),  whole(c.stride[0]), whole(c.stride[1]),
                          whole(c.padding[0]), whole(c.padding[2]), c.reflect};
     if (step.way == Step::depthwise) {
-      const Depthwise body{
-          format_,         in,     out,      with(r, step), times, numbers(step.weights), numbers(step.bias),
-          step.activation, window, step.gate};
+      const Depthwise body{built_.format(step),
+                           in,
+                           out,
+                           with(r, step),
+                           times,
+                           numbers(step.weights),
+                           numbers(step.bias),
+                           step.activation,
+                           window,
+                           step.gate};
       each(r, int64_t(out.h) * body.pieces_of_row() * out.blocks, body);
       return;
     }
     if (step.way == Step::direct) {
       each(r, pixels(out) * out.blocks,
-           Direct{format_, in, out, with(r, step), times, numbers(step.weights), numbers(step.bias),
-                  step.activation, window, c.transposed, whole(c.inputs / c.groups),
+           Direct{built_.format(step), in, out, with(r, step), times, numbers(step.weights),
+                  numbers(step.bias), step.activation, window, c.transposed, whole(c.inputs / c.groups),
                   whole(c.outputs / c.groups)});
       return;
     }
@@ -388,13 +404,15 @@ class DeviceNet final : public Net {
       // Positions of this phase.
       shape.h = (out.h - launch.row + shape.osy - 1) / shape.osy;
       shape.w = (out.w - launch.column + shape.osx - 1) / shape.osx;
-      if (shape.h > 0 && shape.w > 0) launch_convolution(launcher_, r.stream, format_, launch.tiles, shape);
+      if (shape.h > 0 && shape.w > 0)
+        launch_convolution(launcher_, r.stream, built_.format(step), launch.tiles, shape);
     }
   }
 
   Elementwise elementwise(const Run& r, const Step& step) const {
     Elementwise e{};
-    e.f = format_;
+    e.f = built_.format(step);
+    e.to = built_.format(step.out);
     e.x = value(r, step.in[0]);
     e.out = value(r, step.out);
     e.activation = step.activation;
@@ -427,14 +445,14 @@ class DeviceNet final : public Net {
   }
   void make(const Run& r, std::size_t, const Step& step, const op::SimpleGate&) {
     const Value out = value(r, step.out);
-    each(r, pixels(out) * out.blocks, Gate{format_, value(r, step.in[0]), out});
+    each(r, pixels(out) * out.blocks, Gate{built_.format(step), value(r, step.in[0]), out});
   }
   void make(const Run& r, std::size_t, const Step& step, const op::Concat&) {
     const Value out = value(r, step.out);
     int first = 0;
     for (std::size_t i = 0; i < step.in.size(); ++i) {
       const Value in = value(r, step.in[i]);
-      const Join body{format_, in, out, first, i + 1 == step.in.size()};
+      const Join body{built_.format(step), in, out, first, i + 1 == step.in.size()};
       each(r, pixels(out) * body.pieces(), body);
       first += in.channels;
     }
@@ -448,13 +466,13 @@ class DeviceNet final : public Net {
   void shuffle(const Run& r, const Step& step, int64_t factor, bool back) {
     const Value out = value(r, step.out);
     each(r, pixels(out) * out.blocks,
-         Shuffle{format_, value(r, step.in[0]), out, static_cast<int>(factor), back});
+         Shuffle{built_.format(step), value(r, step.in[0]), out, static_cast<int>(factor), back});
   }
   void make(const Run& r, std::size_t, const Step& step, const op::Resize& s) {
     const Value out = value(r, step.out);
     const auto whole = [](int64_t n) { return static_cast<int>(n); };
     each(r, pixels(out) * out.blocks,
-         Resized{format_,
+         Resized{built_.format(step),
                  value(r, step.in[0]),
                  out,
                  {whole(s.up[0]), whole(s.up[1])},
@@ -464,15 +482,17 @@ class DeviceNet final : public Net {
   void make(const Run& r, std::size_t, const Step& step, const op::LayerNorm& n) {
     const Value in = value(r, step.in[0]);
     each(r, pixels(in),
-         LayerNormalised{format_, in, value(r, step.out), numbers(step.weights), numbers(step.bias), n.eps});
+         LayerNormalised{built_.format(step), in, value(r, step.out), numbers(step.weights),
+                         numbers(step.bias), n.eps});
   }
 
-  FrameStatistics sums(const Run& r, std::size_t k, const Value& in) {
+  FrameStatistics sums(const Run& r, std::size_t k, const Step& step) {
+    const Value in = value(r, step.in[0]);
     float* parts = reinterpret_cast<float*>(scratch(r, k));
-    const SegmentSums first = SegmentSums::of(format_, in, parts);
+    const SegmentSums first = SegmentSums::of(built_.format(step), in, parts);
     launcher_.launch(r.stream, first, first.geometry());
     FrameStatistics last{};
-    last.f = format_;
+    last.f = built_.format(step);
     last.in = in;
     last.parts = parts;
     last.segments = first.segments;
@@ -480,7 +500,7 @@ class DeviceNet final : public Net {
   }
   void make(const Run& r, std::size_t k, const Step& step, const op::InstanceNorm& n) {
     const Value in = value(r, step.in[0]);
-    FrameStatistics last = sums(r, k, in);
+    FrameStatistics last = sums(r, k, step);
     const int64_t padded = in.blocks * 8;
     last.centre = reinterpret_cast<float*>(scratch(r, k) +
                                            parts_bytes(r.plan.shapes[static_cast<std::size_t>(step.in[0])]));
@@ -497,7 +517,7 @@ class DeviceNet final : public Net {
     each(r, e);
   }
   void make(const Run& r, std::size_t k, const Step& step, const op::FramePool&) {
-    FrameStatistics last = sums(r, k, value(r, step.in[0]));
+    FrameStatistics last = sums(r, k, step);
     last.means = value(r, step.out).data;
     launcher_.launch(r.stream, last, last.geometry());
   }
@@ -509,15 +529,15 @@ class DeviceNet final : public Net {
                         places};
     };
     const WindowAxis down = axis(0, in.h, out.h), across = axis(1, in.w, out.w);
-    each(r, int64_t(down.segments()) * in.w * in.blocks, WindowColumns{format_, in, sums, down});
+    each(r, int64_t(down.segments()) * in.w * in.blocks, WindowColumns{built_.format(step), in, sums, down});
     const double of = static_cast<double>(down.k) * static_cast<double>(across.k);
     each(r, int64_t(out.h) * across.segments() * out.blocks,
-         WindowRows{format_, out, sums, across, static_cast<float>(1.0 / of)});
+         WindowRows{built_.format(step), out, sums, across, static_cast<float>(1.0 / of)});
   }
   void make(const Run& r, std::size_t, const Step& step, const op::Spread& s) {
     const Value out = value(r, step.out);
     each(r, pixels(out) * out.blocks,
-         Spread{format_,
+         Spread{built_.format(step),
                 value(r, step.in[0]),
                 value(r, step.in[1]),
                 out,
@@ -529,7 +549,6 @@ class DeviceNet final : public Net {
   std::unique_ptr<Runtime> runtime_;
   std::shared_ptr<void> entered_;
   Launcher launcher_;
-  Format format_;
   Built built_;
   Arena arena_;
   OwnStream own_;

@@ -67,7 +67,7 @@ struct Value {
 // null.
 struct Elementwise {
   enum With { nothing, add, multiply };
-  Format f;
+  Format f, to;  // of what is read, and of the result
   Value x, y, out;
   const float *centre, *scale, *shift, *slope;
   Activation activation;
@@ -100,7 +100,7 @@ struct Elementwise {
       for (int j = 0; j < 8; ++j) v[j] = with == add ? v[j] + other[j] : v[j] * other[j];
     }
     clear_idle(v, b, out.channels);
-    store8(out.data, i, f, v);
+    store8(out.data, i, to, v);
   }
 };
 
