@@ -127,14 +127,21 @@ on_gpu() {
     -k "$expression" "$@")
 }
 
-# a_backend STANDIN EXPRESSION ARRAYS FILES...: what the expression selects of the files, side by side where pytest can; then of
-# the real arrays' tests what ARRAYS selects, alone: they fill the device's memory, and look whether any is lost. In a rehearsal the
-# stand-in's tests instead.
+# a_backend NAME EXPRESSION ARRAYS FILES...: what the expression selects of the files, side by side where pytest can; then of
+# the real arrays' tests what ARRAYS selects, alone: they fill the device's memory, and look whether any is lost. In a rehearsal a
+# stand-in computes, and files that only a device can satisfy are left out.
 a_backend() {
-  local standin=$1 expression=$2 arrays=$3 parallel=() code
+  local name=$1 expression=$2 arrays=$3 parallel=() rehearsed=() file code
   shift 3
   if [ -n "$DRY" ]; then
-    "$PYTHON" -m pytest -q -p no:cacheprovider "tests/$standin" -k "everything or layout or stream"
+    for file; do
+      case $file in
+        test_gpu_* | test_cuda_build.py) ;;
+        *) rehearsed+=("$file") ;;
+      esac
+    done
+    export FASTDEBLUR_STANDIN=$name FASTDEBLUR_REQUIRE=$name
+    PYTHONPATH="$PWD/tests:$PYTHONPATH" on_gpu "$expression" "${rehearsed[@]}" -p standin_session
     return
   fi
   "$PYTHON" -c "import xdist" 2>/dev/null && parallel=(-n 6)
@@ -145,13 +152,13 @@ a_backend() {
 
 # The compiled core.
 parity() {
-  a_backend test_gpu_core.py "cuda or gpu_nets or gpu_psf" cuda test_gpu_nets.py test_gpu_psf.py test_cuda_build.py test_parity.py \
+  a_backend cuda "cuda or gpu_nets or gpu_psf" cuda test_gpu_nets.py test_gpu_psf.py test_cuda_build.py test_parity.py \
     test_deconvolver.py test_errors.py test_laws.py test_device.py test_interop.py
 }
 
 # The recipes with CuPy.
 recipes() {
-  a_backend test_cupy.py "cupy and not cuda" "cupy and not cuda" test_parity.py test_deconvolver.py test_errors.py test_laws.py \
+  a_backend cupy "cupy and not cuda" "cupy and not cuda" test_parity.py test_deconvolver.py test_errors.py test_laws.py \
     test_interop.py
 }
 
@@ -176,6 +183,11 @@ passes() {
   architecture=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
   nvcc -O3 -std=c++20 -gencode "arch=compute_$architecture,code=sm_$architecture" -Icsrc -o "$WORK/passes" \
     benchmarks/gpu_passes.cu -ldl || return
+  # A cuFFT of Python's packages, which the loader does not know of.
+  local cufft
+  cufft=$("$PYTHON" -c 'import glob, sys
+print(next((f for p in sys.path for d in ("cu13", "cufft") for f in glob.glob(f"{p}/nvidia/{d}/lib/libcufft.so.1[12]")), ""))')
+  [ -n "$cufft" ] && export FASTDEBLUR_CUFFT=$cufft
   "$WORK/passes" >"$OUT/gpu-passes-sm$architecture.json"
   local code=$?
   cat "$OUT/gpu-passes-sm$architecture.json"
@@ -194,7 +206,13 @@ sanitizer() {
     echo "compute-sanitizer is not here"
     return 77
   fi
-  "$tool" --tool "$1" --error-exitcode 9 --target-processes all --print-limit 20 "$PYTHON" benchmarks/gpu_small.py
+  # Our kernels, not cuFFT's.
+  local ours=()
+  for option in --kernel-name --filter; do
+    if [ ${#ours[@]} -eq 0 ] && "$tool" --help 2>&1 | grep -q -e "$option\b"; then ours=("$option" kns=fastdeblur); fi
+  done
+  "$tool" --tool "$1" "${ours[@]}" --error-exitcode 9 --target-processes all --print-limit 20 "$PYTHON" \
+    benchmarks/gpu_small.py
 }
 
 export PYTHONPATH="$WORK/site${PYTHONPATH:+:$PYTHONPATH}"

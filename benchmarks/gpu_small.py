@@ -2,7 +2,8 @@
 
     compute-sanitizer --tool memcheck python benchmarks/gpu_small.py
 
-Only host arrays, so that no other library's kernels run under the checker. ``--dry`` rehearses without a GPU.
+Only host arrays: no other library's kernels run under the checker, but for cuFFT's in grids that the fused passes do not cover.
+``--dry`` rehearses without a GPU.
 """
 
 from __future__ import annotations

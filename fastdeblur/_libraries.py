@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from functools import lru_cache
@@ -214,7 +215,9 @@ class NumbaLibrary(Library):
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], device: int) -> Any:
         from numba import cuda
 
-        with cuda.gpus[device]:
+        # It would rather that arrays were CuPy's; who has these gets these.
+        with cuda.gpus[device], warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             return cuda.device_array(shape, dtype)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import warnings
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,9 @@ class Library:
         if self.name == "torch":
             return self.module.from_numpy(np.ascontiguousarray(host)).cuda()
         if self.name == "numba":
-            return self.module.to_device(np.ascontiguousarray(host))
+            with warnings.catch_warnings():  # that it would rather have CuPy's arrays
+                warnings.simplefilter("ignore")
+                return self.module.to_device(np.ascontiguousarray(host))
         jax = self.module
         if host.dtype == np.float64 and not jax.config.jax_enable_x64:
             pytest.skip("JAX keeps to float32 unless told otherwise")
@@ -49,7 +52,11 @@ class Library:
             return array.get()
         if self.name == "torch":
             return array.cpu().numpy()
-        return array.copy_to_host() if self.name == "numba" else np.asarray(array)
+        if self.name == "numba":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return array.copy_to_host()
+        return np.asarray(array)
 
 
 @pytest.fixture(params=GPU_BACKENDS)

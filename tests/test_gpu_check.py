@@ -37,7 +37,7 @@ def check(tmp_path, **environment):
         },
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     return result, {step["step"]: step["status"] for step in recorded(tmp_path)}
@@ -137,6 +137,15 @@ def selected(tmp_path, step):
     result, steps = check(tmp_path, **environment)
     assert steps == {step: "ok"}, result.stdout
     return (tmp_path / "calls").read_text().splitlines()
+
+
+@pytest.mark.parametrize(("step", "least"), [("parity", 1000), ("recipes", 1000)])
+def test_what_a_gpu_is_asked_is_right(tmp_path, step, least):
+    """The tests that a real device has to pass, with a stand-in for it: what fails here is no fault of a device."""
+    result, steps = check(tmp_path, FASTDEBLUR_STEPS=step, FASTDEBLUR_GPU_TIME="500")
+    assert steps == {step: "ok"}, result.stdout
+    passed = re.search(r"(\d+) passed", result.stdout)
+    assert int(passed[1]) > least
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the stand-in for Python is a shell script")

@@ -1,8 +1,8 @@
 # The CUDA core, where nvcc is: on a machine without one, or with one that is too old, the package is built without.
 #
 #   FASTDEBLUR_CUDA                AUTO (where it can be built), ON (or fail), OFF
-#   FASTDEBLUR_CUDA_ARCHITECTURES  e.g. "90", or "80;90;100;120": machine code for each, and PTX of the last, which
-#                                  later devices compile for themselves
+#   FASTDEBLUR_CUDA_ARCHITECTURES  e.g. "90", or "80;90;100;120": machine code for each, and PTX of the lowest, which
+#                                  devices between and after them compile for themselves
 #   fastdeblur_has_cuda            whether it is built
 #   fastdeblur_add_cuda()          -> target fastdeblur_cuda_kernels
 #
@@ -101,12 +101,11 @@ macro(fastdeblur_find_cuda out)
 endmacro()
 
 function(fastdeblur_add_cuda)
-  # Machine code for all, PTX of the last.
+  # Machine code for all, PTX of the lowest: no kernel needs more, and it serves 11.0 as well as what comes after the last.
   set(code ${cuda_architectures})
-  list(POP_BACK code last)
+  list(POP_FRONT code lowest)
   list(TRANSFORM code APPEND -real)
-  list(APPEND code ${last})
-  list(GET cuda_architectures 0 lowest)
+  list(PREPEND code ${lowest})
   list(JOIN cuda_architectures "," shown)
 
   file(GLOB kernels CONFIGURE_DEPENDS csrc/cuda/*.cu csrc/cuda/nn/*.cu)

@@ -10,6 +10,7 @@
 
 #include "cuda/cufft_library.h"
 #include "cuda/device.h"
+#include "cuda/why_not.h"
 
 namespace fastdeblur::cuda {
 namespace {
@@ -25,11 +26,15 @@ void forget(cudaError_t error) noexcept {
   if (error != cudaSuccess) cudaGetLastError();
 }
 
-std::size_t free_bytes() {
-  std::size_t available = 0, total = 0;
-  if (cudaMemGetInfo(&available, &total) != cudaSuccess) cudaGetLastError();
-  return available;
+struct DeviceBytes {
+  std::size_t free = 0, total = 0;
+};
+DeviceBytes bytes_of_device() {
+  DeviceBytes bytes;
+  if (cudaMemGetInfo(&bytes.free, &bytes.total) != cudaSuccess) cudaGetLastError();
+  return bytes;
 }
+std::size_t free_bytes() { return bytes_of_device().free; }
 
 [[noreturn]] void out_of_memory(std::size_t asked) {
   cudaGetLastError();
@@ -140,13 +145,16 @@ class Handle {
         for (const long long x : v) p *= x;
         return p;
       };
+      const std::size_t bytes = static_cast<std::size_t>(product(complex)) * (shape.is_double ? 16 : 8);
+      // What cuFFT says of frames that no device holds is not always that.
+      const std::size_t total = bytes_of_device().total;
+      if (total > 0 && bytes > total) out_of_memory(bytes);
       std::vector<long long>&in = forward ? real : complex, &out = forward ? complex : real;
       const int result =
           library.make_plan_many_64(handle_, static_cast<int>(n.size()), n.data(), in.data(), 1, product(in),
                                     out.data(), 1, product(out), type, 1, &workspace_);
       // It does not say how much it wanted: tables, which for the worst of lengths are as large as the data.
-      if (result == kAllocFailed)
-        out_of_memory(static_cast<std::size_t>(product(complex)) * (shape.is_double ? 16 : 8));
+      if (result == kAllocFailed) out_of_memory(bytes);
       check_cufft(result);
     } catch (...) {
       library.destroy(handle_);
@@ -163,7 +171,8 @@ class Handle {
   void use(void* workspace, Stream stream, F f) {
     const std::lock_guard<std::mutex> lock(mutex_);
     check_cufft(library_.set_stream(handle_, stream));
-    if (workspace_ > 0) check_cufft(library_.set_work_area(handle_, workspace));
+    // Also where it needs none: without automatic allocation a handle wants to be told.
+    check_cufft(library_.set_work_area(handle_, workspace));
     check_cufft(f(library_, handle_));
   }
 
@@ -358,8 +367,12 @@ class DeviceRuntime final : public Runtime {
 
   void* allocate_pinned(std::size_t bytes) override {
     void* memory = nullptr;
-    check(cudaHostAlloc(&memory, std::max<std::size_t>(bytes, 1), cudaHostAllocDefault),
-          "pinned host memory");
+    const cudaError_t error = cudaHostAlloc(&memory, std::max<std::size_t>(bytes, 1), cudaHostAllocDefault);
+    if (error == cudaErrorMemoryAllocation) {
+      cudaGetLastError();
+      throw std::bad_alloc();  // the host's, not the device's
+    }
+    check(error, "pinned host memory");
     return memory;
   }
   void release_pinned(void* memory) noexcept override { forget(cudaFreeHost(memory)); }
@@ -470,57 +483,49 @@ void synchronize(int device, Stream stream) {
   check(cudaStreamSynchronize(as_stream(stream)), "computation");
 }
 
-std::string why_not() {
-  int driver = 0;
-  if (cudaDriverGetVersion(&driver) != cudaSuccess) {
+namespace {
+
+MachineSeen look() {
+  MachineSeen seen;
+  seen.runtime = CUDART_VERSION;
+  seen.lowest = FASTDEBLUR_CUDA_LOWEST;
+  seen.no_cufft = [] {
+    std::string reason;
+    cufft_library(&reason);
+    return reason;
+  };
+  if (cudaDriverGetVersion(&seen.driver) != cudaSuccess) {
     cudaGetLastError();
-    driver = 0;
+    seen.driver = 0;
   }
-  if (driver == 0) return "there is no NVIDIA driver on this machine";
+  if (seen.driver == 0) return seen;
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
-  if (error != cudaSuccess) cudaGetLastError();
-  const auto number = [](int v) { return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10); };
-  if (error == cudaErrorInsufficientDriver)
-    return "the NVIDIA driver serves CUDA " + number(driver) + ", and CUDA " + number(CUDART_VERSION) +
-           " is needed";
-  if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0)) return "there is no CUDA device";
-  if (error != cudaSuccess)
-    return std::string("the CUDA devices cannot be used: ") + cudaGetErrorString(error);
-  std::string first;
-  for (int device = 0; device < count; ++device) {
-    const std::string reason = why_not(device);
-    if (reason.empty()) return "";
-    if (device == 0) first = reason;
+  if (error != cudaSuccess) {
+    cudaGetLastError();
+    count = 0;
+    seen.error = cudaGetErrorString(error);
+    seen.answer = error == cudaErrorInsufficientDriver ? MachineSeen::old_driver
+                  : error == cudaErrorNoDevice         ? MachineSeen::no_device
+                                                       : MachineSeen::broken;
   }
-  return first;
+  for (int device = 0; device < count; ++device) {
+    const auto attribute = [&](cudaDeviceAttr which) {
+      int value = 0;
+      if (cudaDeviceGetAttribute(&value, which, device) != cudaSuccess) cudaGetLastError();
+      return value;
+    };
+    seen.devices.push_back({attribute(cudaDevAttrComputeCapabilityMajor),
+                            attribute(cudaDevAttrComputeCapabilityMinor),
+                            attribute(cudaDevAttrMemoryPoolsSupported) != 0});
+  }
+  return seen;
 }
 
-std::string why_not(int device) {
-  const int count = device_count();
-  if (count == 0) {
-    int driver = 0;
-    if (cudaDriverGetVersion(&driver) != cudaSuccess) cudaGetLastError();
-    return driver == 0 ? "there is no NVIDIA driver on this machine" : "there is no CUDA device";
-  }
-  if (device < 0 || device >= count)
-    return "there is no cuda:" + std::to_string(device) + ", only " + std::to_string(count) +
-           (count == 1 ? " device" : " devices");
-  int major = 0, minor = 0;
-  cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
-  cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
-  if (major * 10 + minor < FASTDEBLUR_CUDA_LOWEST)
-    return "cuda:" + std::to_string(device) + " has compute capability " + std::to_string(major) + "." +
-           std::to_string(minor) + ", and " + std::to_string(FASTDEBLUR_CUDA_LOWEST / 10) + "." +
-           std::to_string(FASTDEBLUR_CUDA_LOWEST % 10) + " is needed";
-  int pools_supported = 0;
-  cudaDeviceGetAttribute(&pools_supported, cudaDevAttrMemoryPoolsSupported, device);
-  cudaGetLastError();
-  if (!pools_supported) return "cuda:" + std::to_string(device) + " has no memory pools";
-  std::string reason;
-  cufft_library(&reason);
-  return reason;
-}
+}  // namespace
+
+std::string why_not() { return why_not(look()); }
+std::string why_not(int device) { return why_not(look(), device); }
 
 int device_count() {
   int count = 0;
