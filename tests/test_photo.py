@@ -18,6 +18,7 @@ from fastdeblur.estimate._nonblind import hyper_laplacian
 from fastdeblur.estimate._tiles import Tile
 from fastdeblur.photo import _find, _parts, _plausible
 from fastdeblur.photo import _restore as restoring
+from fastdeblur.photo._defects import defects, mended, spreads
 from fastdeblur.photo._numbers import Numbers
 
 data = pytest.importorskip("skimage.data")
@@ -247,6 +248,69 @@ def test_no_ring_around_what_is_clipped(kernel):
 
 
 # ---------------------------------------------------------------------------------------- what had better be left
+
+
+def with_defects(photo, share, seed=3):
+    """Hot and dead pixels, none beside another; and which they are."""
+    rng = np.random.default_rng(seed)
+    bad = np.zeros(photo.shape, bool)
+    bad[1:-1:4, 1:-1:4] = rng.random(bad[1:-1:4, 1:-1:4].shape) < 16 * share
+    result = photo.copy()
+    result[bad] = np.where(rng.random(int(bad.sum())) < 0.8, 255, 0)
+    return result, bad
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_hot_and_dead_pixels_do_not_ring(known):
+    kernel = psf.defocus(4.0)
+    light, truth = blurred(scene(), kernel)
+    photo, truth = as_photo(light), as_photo(truth)
+    spoilt, bad = with_defects(photo, 5e-4)
+    options = {"psf": kernel} if known else {}
+    wanted, found = (fastdeblur.deblur(p, full=True, **options) for p in (photo, spoilt))
+    assert found.kind == wanted.kind
+
+    def away(result, where):
+        return float(np.sqrt(np.mean((result[where] - truth[where].astype(float)) ** 2)))
+
+    assert away(found.image, ~bad) < 1.15 * away(wanted.image, ~bad)  # twice without
+    seen = bad & (np.abs(spoilt - photo.astype(float)) > 100)
+    assert seen.sum() > 10
+    assert away(found.image, seen) < 1.2 * away(wanted.image, seen)  # they are gone as well
+    assert not found.confidence_map[seen].any()
+
+
+def test_points_of_light_are_no_defects_where_the_psf_could_make_them():
+    stars = np.full((64, 64), 0.1)
+    stars[10::9, 10::9] = np.linspace(0.5, 1.0, 36).reshape(6, 6)
+    narrow = psf.gaussian(0.5)
+    found = fastdeblur.deblur(stars.astype(np.float32), narrow, gamma="none", full=True)
+    assert (found.image > 0.45).sum() == 36
+    assert found.confidence_map.all()
+    assert spreads(psf.gaussian(1.0))
+    assert not spreads(narrow)
+
+
+@given(
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    dtype=st.sampled_from([np.uint8, np.int16, np.float32]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_mended_pixels_have_the_median_of_their_neighbours(shape, dtype, seed):
+    rng = np.random.default_rng(seed)
+    plane = (100 + rng.integers(0, 3, shape)).astype(dtype)
+    at = tuple(int(rng.integers(0, n)) for n in shape)
+    plane[at] = 250 if seed % 2 else 0
+    mask = defects(plane[None].astype(np.float32) / 128, np.zeros(1))
+    expected = np.zeros(shape, bool)
+    expected[at] = min(shape) >= 3
+    assert_array_equal(mask[0], expected)
+    result = mended(plane[None], mask)[0]
+    assert result.dtype == dtype
+    assert_array_equal(result[~expected], plane[~expected])
+    if expected.any():
+        around = np.pad(plane, 1, mode="reflect")[at[0] : at[0] + 3, at[1] : at[1] + 3].ravel()
+        assert result[at] in (np.rint(np.median(np.delete(around, 4))), np.median(np.delete(around, 4)))
 
 
 @pytest.mark.parametrize("name", ["coins", "astronaut"])

@@ -199,7 +199,7 @@ class Convolution final : public Layer {
       else
         dense(call, call.out.at(y, from), call.columns.hi - from, stride_[1], 1);
     }
-    epilogue_.apply(call, y);
+    epilogue_.apply(call, y, dot_);
   }
 
  private:
@@ -523,10 +523,12 @@ class Convolution final : public Layer {
       for (int o = 0; o < O; ++o)
         for (int p = 0; p < P; ++p) store(parts + (o * P + p) * L, sums[o][p]);
       for (int k = 0; k < kSums; k += L) row_totals(parts + k * L, totals + k);
+      for (int o = 0; o < O; ++o)
+        for (int p = 0; p < P; ++p) totals[o * P + p] += bias_[static_cast<std::size_t>(first + o)];
+      epilogue_.activation().apply(totals, kSums);  // in the blocks most lanes are idle
       const int count = static_cast<int>(std::min<int64_t>(P, n - x));
       for (int o = 0; o < O; ++o)
-        for (int p = 0; p < count; ++p)
-          out[(x + p) * L + o] = totals[o * P + p] + bias_[static_cast<std::size_t>(first + o)];
+        for (int p = 0; p < count; ++p) out[(x + p) * L + o] = totals[o * P + p];
     }
   }
 

@@ -116,13 +116,14 @@ class Epilogue {
   bool fuse_add() { return !std::exchange(adds_, true); }
   const Activation& activation() const { return activation_; }
   bool adds() const { return adds_; }
-  // The value added is the layer's second input.
-  void apply(Call& call, int64_t y) const {
-    if (activation_.kind == Activation::none && !adds_) return;
+  // The value added is the layer's second input. activated: the row is already.
+  void apply(Call& call, int64_t y, bool activated = false) const {
+    activated = activated || activation_.kind == Activation::none;
+    if (activated && !adds_) return;
     const int64_t n = call.columns.size() * L;
     for (int64_t b = 0; b < call.out.blocks; ++b) {
       float* out = call.out.at(y, call.columns.lo, b);
-      activation_.apply(out, n);
+      if (!activated) activation_.apply(out, n);
       if (!adds_) continue;
       const float* add = call.in[1].at(y, call.columns.lo, b);
       for (int64_t i = 0; i < n; ++i) out[i] += add[i];

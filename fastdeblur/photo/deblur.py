@@ -21,6 +21,7 @@ from fastdeblur._checks import (
 )
 from fastdeblur.errors import InvalidArgument
 from fastdeblur.estimate._exposure import clipped
+from fastdeblur.photo._defects import defects, mended, spreads
 from fastdeblur.photo._find import KINDS, Blur, find, none
 from fastdeblur.photo._numbers import FloatArray, Numbers, as_channels, as_law
 from fastdeblur.photo._restore import restore
@@ -48,7 +49,9 @@ class Deblurred:
     confidence: float
     """In [0, 1], that the PSF is right; 1 for a given one, 0 for "unknown"."""
     confidence_map: FloatArray
-    """(H, W) in [0, 1]: where the frame bears the answer out; 0 on clipped pixels, and where a blurred photo was left as it was."""
+    """(H, W) in [0, 1]: where the frame bears the answer out; 0 on clipped, hot and dead pixels, and where a blurred photo was left
+    as it was.
+    """
     varies: bool
     """Whether parts of the frame are blurred otherwise than the whole, and no PSF is right for all; looked at with kind="auto"."""
     noise: float
@@ -107,8 +110,9 @@ def deblur(
     """Deblur a photo whose blur nobody knows.
 
     The kind of blur is told from the spectrum (`estimate.kind`), its PSF estimated, the noise measured, and the blur undone in
-    linear light, clipped highlights taken for no darker than they say. A blur that nothing bears out, and one that
-    leaves what cannot be light when it is undone, is not undone; where that is so in parts only, these stay as they were.
+    linear light, clipped highlights taken for no darker than they say, hot and dead pixels for what lies around them. A blur that
+    nothing bears out, and one that leaves what cannot be light when it is undone, is not undone; where that is so in parts only,
+    these stay as they were.
 
     Parameters
     ----------
@@ -167,11 +171,18 @@ def deblur(
     dtype = np.dtype(np.float32) if array.dtype.kind == "b" else array.dtype
     numbers = Numbers.of(channels, law)
     light = numbers.light(channels)
-    saturated = np.stack([clipped(channel[np.newaxis]) for channel in channels])
-    blur = known or find(light, kind, quality, callback, threads)
     noise = np.zeros(len(light))
     if min(light.shape[1:]) >= _LEAST_FOR_NOISE:
         noise = np.atleast_1d(estimate.noise(light, channel_axis=0))
+    as_it_was, bad = (numbers, light), defects(light, noise)
+    if bad.any():
+        channels = mended(channels, bad)
+        numbers = Numbers.of(channels, law)
+        light = numbers.light(channels)
+    blur = known or find(light, kind, quality, callback, threads)
+    if bad.any() and not spreads(blur.psf):  # through such a PSF they may be what they seem
+        (numbers, light), bad, channels = as_it_was, np.zeros_like(bad), as_channels(array, channel_axis)
+    saturated = np.stack([clipped(channel[np.newaxis]) for channel in channels])
     restored = None
     if blur.psf.size > 1:
         restored = restore(light, blur, noise, saturated, quality, threads)
@@ -190,7 +201,7 @@ def deblur(
         blur.kind,
         blur.parameters,
         blur.confidence,
-        _map(blur, np.asarray(saturated.any(0))) * (restored.share if restored else np.float32(1)),
+        _map(blur, np.asarray((saturated | bad).any(0))) * (restored.share if restored else np.float32(1)),
         blur.varies,
         float(noise.mean()),
         "hyper-laplacian" if restored else "none",
