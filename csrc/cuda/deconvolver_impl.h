@@ -27,6 +27,9 @@ class DeviceDeconvolver final : public Deconvolver<T> {
         arena_(*runtime_),
         own_(*runtime_),
         done_(*runtime_),
+        side_(*runtime_),
+        looked_at_(*runtime_),
+        found_(*runtime_),
         passes_(problem_.grid, arena_, launcher_, wanted),
         data_(arena_),
         init_(arena_),
@@ -68,9 +71,12 @@ class DeviceDeconvolver final : public Deconvolver<T> {
         const PlaneView<T>& plane = mine[i].view;
         const Findings own = of_plane(all, first + i);
         Replay::Key key = key_of(plane, 'w').add(own.own).add(own.any).add(reg.kind).add(options.balance);
-        queue(key, true, [&](auto& engine) {
+        queue(key, true, [&](auto& given_engine) {
           const Rows occupied = problem_.dark_outside ? Rows::frame : Rows::all;
           const WienerFilter<T> filter{options.balance, removed_power<T>, T(1.0 / problem_.grid.pixels())};
+          AfterForward engine{given_engine, [&] {
+                                if (planes.size() == 1 && !is_small()) all_looked_at();
+                              }};
           fastdeblur::wiener(engine, spectrum_.data(), occupied,
                              CheckedSource<T>{data_.reader(plane.image), own, limit_}, otf(plane),
                              RegularizedFilter<T>{filter, reg}, WriteSink<T>{writer(plane.out, all)});
@@ -184,6 +190,7 @@ class DeviceDeconvolver final : public Deconvolver<T> {
       stream_ = given ? stream : d.own_.get();
       if (d.started_) d.runtime_->wait(stream_, d.done_.get());
       d.arena_.set_stream(stream_);
+      d.looked_ = false;
     }
     Call(const Call&) = delete;
     Call& operator=(const Call&) = delete;
@@ -295,6 +302,10 @@ class DeviceDeconvolver final : public Deconvolver<T> {
   Findings findings(std::size_t planes, bool positive) {
     const auto count = static_cast<std::int64_t>(planes) + 1;
     int* flags = flags_.require(count);
+    // All that there may be no memory for is asked for before anything is written.
+    found_.require(count * static_cast<std::int64_t>(sizeof(int)));
+    side_.get();
+    looked_at_.get();
     runtime_->clear(flags, static_cast<std::size_t>(count) * sizeof(int), arena_.stream());
     const int relevant = static_cast<int>(Bad::not_finite) | (positive ? static_cast<int>(Bad::negative) : 0);
     return {flags, flags + planes, relevant};
@@ -304,11 +315,25 @@ class DeviceDeconvolver final : public Deconvolver<T> {
     return all;
   }
 
-  // Waits for what is queued.
+  // From here on nothing new will be found.
+  void all_looked_at() {
+    runtime_->record(looked_at_.get(), arena_.stream());
+    looked_ = true;
+  }
+
+  // Waits until all images have been looked at: for the passes that do it, if it is known which, else for all
+  // that is queued.
   void throw_if_bad(std::size_t planes, const Findings& all) {
-    std::vector<int> flags(planes + 1);
-    runtime_->copy(flags.data(), all.own, flags.size() * sizeof(int), arena_.stream());
-    runtime_->synchronize(arena_.stream());
+    Stream stream = arena_.stream();
+    if (looked_) {
+      stream = side_.get();
+      runtime_->wait(stream, looked_at_.get());
+    }
+    const std::size_t bytes = (planes + 1) * sizeof(int);
+    char* found = found_.data();
+    runtime_->copy(found, all.own, bytes, stream);
+    runtime_->synchronize(stream);
+    const int* flags = reinterpret_cast<const int*>(found);
     if (!flags[planes]) return;
     for (std::size_t i = 0; i < planes; ++i)
       if (flags[i]) throw BadImage{static_cast<std::int64_t>(i), static_cast<Bad>(flags[i])};
@@ -333,6 +358,7 @@ class DeviceDeconvolver final : public Deconvolver<T> {
         throw std::invalid_argument("weights: expected them in the same memory as the image");
       }
     }
+    all_looked_at();
   }
 
   Writer<T> writer(const MutableImageView<T>& out, const Findings& all) const {
@@ -416,6 +442,28 @@ class DeviceDeconvolver final : public Deconvolver<T> {
                                 x * view.stride[2]) = host[i++];
   }
 
+  // An engine for a Wiener filter that says when it has read the image.
+  template <class Engine, class F>
+  struct AfterForward {
+    Engine& engine;
+    F then;
+    template <class... Arguments>
+    void rows_forward(const Arguments&... arguments) {
+      engine.rows_forward(arguments...);
+      then();
+    }
+    template <class... Arguments>
+    void columns(const Arguments&... arguments) {
+      engine.columns(arguments...);
+    }
+    template <class... Arguments>
+    void rows_inverse(const Arguments&... arguments) {
+      engine.rows_inverse(arguments...);
+    }
+  };
+  template <class Engine, class F>
+  AfterForward(Engine&, F) -> AfterForward<Engine, F>;
+
   struct StoredOtf {
     Memory<Complex<T>> memory;
     bool ready = false;
@@ -431,7 +479,10 @@ class DeviceDeconvolver final : public Deconvolver<T> {
   Arena arena_;
   OwnStream own_;
   OwnEvent done_;  // the last call's work
-  bool started_ = false, prepared_ = false, tables_ready_ = false;
+  OwnStream side_;
+  OwnEvent looked_at_;  // all images of the call
+  Pinned found_;
+  bool looked_ = false, started_ = false, prepared_ = false, tables_ready_ = false;
   PassPlan<T, Launcher> passes_;
   Extensions<T> data_, init_;
   Memory<T> psfs_;

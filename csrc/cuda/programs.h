@@ -66,17 +66,22 @@ template <class T>
 struct OtfFilter {
   Complex<T>* otf;
   enum Kind { store, blur, adjoint } kind;
-  FD_HD void operator()(T& re, T& im, const Frequency& f) const {
-    if (kind == store) {
-      otf[f.at] = {re, im};
-      return;
-    }
-    const Complex<T> h = otf[f.at];
-    if (kind == blur)
-      MulOtf<T>{}(re, im, h.re, h.im);
-    else
-      MulConjOtf<T>{}(re, im, h.re, h.im);
+  struct Held {
+    Complex<T> h;
+    std::int64_t at;
+  };
+  FD_HD Held fetch(const Frequency& f) const {
+    return {kind == store ? Complex<T>{T(0), T(0)} : otf[f.at], f.at};
   }
+  FD_HD void apply(T& re, T& im, const Held& held) const {
+    if (kind == store)
+      otf[held.at] = {re, im};
+    else if (kind == blur)
+      MulOtf<T>{}(re, im, held.h.re, held.h.im);
+    else
+      MulConjOtf<T>{}(re, im, held.h.re, held.h.im);
+  }
+  FD_HD void operator()(T& re, T& im, const Frequency& f) const { apply(re, im, fetch(f)); }
 };
 
 // --- Wiener ---
@@ -107,18 +112,31 @@ template <class T>
 struct WienerColumns {
   const Complex<T>* otf;
   RegularizedFilter<T> f;
-  FD_HD void operator()(T& re, T& im, const Frequency& at) const {
-    const Complex<T> h = otf[at.at];
-    f.filter(re, im, h.re, h.im, f.reg(at));
-  }
+  struct Held {
+    Complex<T> h;
+    T reg;
+  };
+  FD_HD Held fetch(const Frequency& at) const { return {otf[at.at], f.reg(at)}; }
+  FD_HD void apply(T& re, T& im, const Held& held) const { f.filter(re, im, held.h.re, held.h.im, held.reg); }
+  FD_HD void operator()(T& re, T& im, const Frequency& at) const { apply(re, im, fetch(at)); }
 };
 
 // Reads an image and looks at it.
 template <class T>
 struct CheckedSource {
+  using Strips = void;
   Reader<T> reader;
   Findings findings;
   T limit;
+  // Beyond the frame lies what was made of its pixels: nothing that is not wrong with one of these.
+  template <int R>
+  FD_HD void fill(Complex<T> (&v)[R], const Strip& s) const {
+    reader.template fill<R>(v, s);
+    int bits = 0;
+    FD_UNROLL
+    for (int q = 0; q < R; ++q) bits |= look_at(v[q].re, limit) | look_at(v[q].im, limit);
+    findings.add(bits);
+  }
   FD_HD T operator()(int c, int m, int x) const {
     const T value = reader(c, m, x);
     if (reader.in_frame(c, m, x)) findings.add(look_at(value, limit));
@@ -138,13 +156,36 @@ struct Writer {
     if (c < frame[0] && m < frame[1] && x < frame[2] && *bad == 0)
       *reinterpret_cast<T*>(data + c * stride[0] + m * stride[1] + x * stride[2]) = value;
   }
+  template <int R>
+  FD_HD void drain(const Complex<T> (&v)[R], const Strip& s) const {
+    if (s.c >= frame[0] || s.m >= frame[1] || *bad != 0) return;
+    char* row = data + s.c * stride[0] + s.m * stride[1];
+    T* own = reinterpret_cast<T*>(row);
+    if (stride[2] == sizeof(T) && s.last<R>() < frame[2] && pairs_lie(own)) {
+      store_row<R>(own, s, v);
+      return;
+    }
+    char* first = row + s.x(0) * stride[2];
+    const std::int64_t step = (s.packed ? 2 : 1) * s.span * stride[2];
+    FD_UNROLL
+    for (int q = 0; q < R; ++q) {
+      char* at = first + q * step;
+      if (s.x(q) < frame[2]) *reinterpret_cast<T*>(at) = v[q].re;
+      if (s.packed && s.x(q) + 1 < frame[2]) *reinterpret_cast<T*>(at + stride[2]) = v[q].im;
+    }
+  }
 };
 
 template <class T>
 struct WriteSink {
   using Accumulator = Nothing;
+  using Strips = void;
   Writer<T> writer;
   Nothing* result() const { return nullptr; }
+  template <int R>
+  FD_HD void drain(const Complex<T> (&v)[R], const Strip& s, Nothing&) const {
+    writer.template drain<R>(v, s);
+  }
   FD_HD void operator()(T value, int c, int m, int x, Nothing&) const { writer(value, c, m, x); }
 };
 

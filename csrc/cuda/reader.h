@@ -3,11 +3,13 @@
 
 #include <array>
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "core/grid.h"
 #include "core/host_device.h"
 #include "core/image.h"
+#include "cuda/fft/strip.h"
 #include "cuda/memory.h"
 
 namespace fastdeblur::cuda {
@@ -80,6 +82,32 @@ struct Extension {
   }
 };
 
+// A row of E, its pixels so many bytes apart: v[q] where all of the element lies in the frame, 0 elsewhere.
+// Returns where it does not, a bit for each q.
+template <class E, int R, class T>
+FD_HD unsigned load_strip(const char* row, std::int64_t stride, int frame, const Strip& s,
+                          Complex<T> (&v)[R]) {
+  if constexpr (std::is_same_v<E, T>) {
+    const T* own = reinterpret_cast<const T*>(row);
+    if (stride == sizeof(T) && s.last<R>() < frame && pairs_lie(own)) {
+      load_row<R>(own, s, v);
+      return 0;
+    }
+  }
+  const char* first = row + s.x(0) * stride;
+  const std::int64_t step = (s.packed ? 2 : 1) * s.span * stride;
+  unsigned outside = 0;
+  FD_UNROLL
+  for (int q = 0; q < R; ++q) {
+    const bool in = s.x(q) + (s.packed ? 1 : 0) < frame;
+    const char* at = first + q * step;
+    v[q].re = in ? static_cast<T>(*reinterpret_cast<const E*>(at)) : T(0);
+    v[q].im = in && s.packed ? static_cast<T>(*reinterpret_cast<const E*>(at + stride)) : T(0);
+    outside |= in ? 0u : 1u << q;
+  }
+  return outside;
+}
+
 template <class T>
 struct Reader;
 
@@ -109,6 +137,51 @@ struct Reader {
     if (in_frame(c, m, x) && image.element == kOwnElement<T> && !weights.data)
       return *reinterpret_cast<const T*>(image.address(c, m, x));
     return read_any(*this, c, m, x);
+  }
+
+  // All of a strip; the pixels of the commonest images in one group of loads.
+  template <int R>
+  FD_HD void fill(Complex<T> (&v)[R], const Strip& s) const {
+    constexpr unsigned all = (1u << R) - 1;
+    const bool row_inside = s.c < axis[0].frame && s.m < axis[1].frame, own = image.element == kOwnElement<T>;
+    unsigned left = all;
+    if (!weights.data && row_inside) {
+      const char* row = image.address(s.c, s.m, 0);
+      const int frame = axis[2].frame;
+      if (own)
+        left = load_strip<T>(row, image.stride[2], frame, s, v);
+      else if (image.element == Element::u8)
+        left = load_strip<std::uint8_t>(row, image.stride[2], frame, s, v);
+      else if (image.element == Element::u16)
+        left = load_strip<std::uint16_t>(row, image.stride[2], frame, s, v);
+    } else if (!weights.data && own) {
+      left = fill_from_other_rows(v, s);
+    }
+    if (left) one_by_one(v, s, left, [&](int x, T& value) { value = read_any(*this, s.c, s.m, x); });
+  }
+
+ private:
+  // A row beyond the frame, of the one or two rows along each axis that it is made of.
+  template <int R>
+  FD_HD unsigned fill_from_other_rows(Complex<T> (&v)[R], const Strip& s) const {
+    unsigned left = 0;
+    FD_UNROLL
+    for (int q = 0; q < R; ++q) v[q] = {T(0), T(0)};
+    FD_LOOP
+    for (int i = 0; i < 4; ++i) {
+      const int a = i >> 1, b = i & 1;
+      const T weight = axis[0].weight(a, s.c) * axis[1].weight(b, s.m);
+      if (weight == T(0)) continue;
+      Complex<T> other[R];
+      left = load_strip<T>(image.address(axis[0].source(a, s.c), axis[1].source(b, s.m), 0), image.stride[2],
+                           axis[2].frame, s, other);
+      FD_UNROLL
+      for (int q = 0; q < R; ++q) {
+        v[q].re += weight * other[q].re;
+        v[q].im += weight * other[q].im;
+      }
+    }
+    return left;
   }
 };
 

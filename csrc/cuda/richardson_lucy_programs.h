@@ -122,6 +122,29 @@ struct Ratio {
   RlRatio<T> f;  // its floor is in numbers
   const RunNumbers* numbers;
 
+  using Strips = void;
+  template <int R>
+  struct Held {
+    Complex<T> data[R];
+    T floor;
+  };
+  template <int R>
+  FD_HD Held<R> hold(const Strip& s) const {
+    Held<R> held;
+    held.floor = static_cast<T>(numbers->floor);
+    FD_UNROLL
+    for (int q = 0; q < R; ++q) held.data[q] = {T(0), T(0)};
+    reader.template fill<R>(held.data, s);
+    return held;
+  }
+  template <int R>
+  FD_HD void change(Complex<T> (&v)[R], const Held<R>& held, const Strip& s, Nothing&) const {
+    const RlRatio<T> ratio{f.scale, f.background, held.floor};
+    FD_UNROLL
+    for (int q = 0; q < R; ++q)
+      v[q] = {ratio(v[q].re, held.data[q].re), s.packed ? ratio(v[q].im, held.data[q].im) : T(0)};
+  }
+
   Nothing* result() const { return nullptr; }
   FD_HD T operator()(T model, int c, int m, int x, Nothing&) const {
     return RlRatio<T>{f.scale, f.background, static_cast<T>(numbers->floor)}(model, reader(c, m, x));
@@ -140,6 +163,25 @@ struct RunSource {
   KernelSource<T> psf{};
   Ratio<T> ratio{};
   RunImages<T> images{};
+
+  using Strips = void;
+  template <int R>
+  FD_HD void fill(Complex<T> (&v)[R], const Strip& s) const {
+    if (kind != extrapolated) {
+      constexpr unsigned all = (1u << R) - 1;
+      one_by_one(v, s, all, [&](int x, T& value) { value = give_once(*this, s.c, s.m, x); });
+      return;
+    }
+    const std::int64_t row = images.at(s.c, s.m, 0);
+    load_row<R>(images.x + row, s, v);
+    if (images.acceleration == Acceleration::none) return;
+    Complex<T> z[R];
+    load_row<R>(images.z + row, s, z);
+    const Extrapolate<T> f{static_cast<T>(ratio.numbers->step.step)};
+    FD_UNROLL
+    for (int q = 0; q < R; ++q) v[q] = {f(v[q].re, z[q].re), s.packed ? f(v[q].im, z[q].im) : T(0)};
+    store_row<R>(images.z + row, s, v);
+  }
 
   FD_HD T operator()(int c, int m, int x) const {
     if (kind != extrapolated) return give_once(*this, c, m, x);
@@ -192,6 +234,48 @@ struct Update {
   const RunNumbers* numbers;
   Accumulator* sums;
 
+  using Strips = void;
+  template <int R>
+  struct Held {
+    Complex<T> x[R];  // without acceleration
+  };
+  template <int R>
+  FD_HD Held<R> hold(const Strip& s) const {
+    Held<R> held;
+    FD_UNROLL
+    for (int q = 0; q < R; ++q) held.x[q] = {T(0), T(0)};
+    if (images.acceleration == Acceleration::none) load_row<R>(images.x + images.at(s.c, s.m, 0), s, held.x);
+    return held;
+  }
+  template <int R>
+  FD_HD void change(Complex<T> (&v)[R], const Held<R>& held, const Strip& s, Accumulator& sum) const {
+    if (images.acceleration == Acceleration::none) {
+      plain<R>(v, held.x, s, sum);
+      return;
+    }
+    // Some elements at a time: registers do not hold all that acceleration needs of all.
+    constexpr int K = R < 4 ? R : 4;
+    FD_UNROLL
+    for (int first = 0; first < R; first += K) {
+      Complex<T> some[K];
+      FD_UNROLL
+      for (int q = 0; q < K; ++q) some[q] = v[first + q];
+      accelerated<K>(some, s.from(first), sum);
+      FD_UNROLL
+      for (int q = 0; q < K; ++q) v[first + q] = some[q];
+    }
+  }
+
+  // As a sink, where no iteration follows.
+  template <int R>
+  FD_HD void drain(const Complex<T> (&corrections)[R], const Strip& s, Accumulator& sum) const {
+    const Held<R> held = hold<R>(s);
+    Complex<T> v[R];
+    FD_UNROLL
+    for (int q = 0; q < R; ++q) v[q] = corrections[q];
+    change<R>(v, held, s, sum);
+  }
+
   Accumulator* result() const { return sums; }
   FD_HD T operator()(T correction, int c, int m, int x, Accumulator& sum) const {
     const std::int64_t at = images.at(c, m, x);
@@ -219,6 +303,94 @@ struct Update {
       sum.size += sized * sized;
     }
     return next;
+  }
+
+ private:
+  template <int R>
+  FD_HD void load_inverse(Complex<T> (&inverse)[R], const Strip& s) const {
+    if (inv_norm) {
+      const std::int64_t row = norm_rows.of(s.c * images.run + s.m);
+      load_row<R>(inv_norm + row * images.width, s, inverse);
+    } else {
+      FD_UNROLL
+      for (int q = 0; q < R; ++q) inverse[q] = {scale, scale};
+    }
+  }
+  // Only ratios of the sums are used: in units of the first level they neither overflow nor vanish.
+  FD_HD T unit() const {
+    const T level = static_cast<T>(numbers->level);
+    return level > T(0) ? T(1) / level : T(1);
+  }
+  FD_HD static void measure(T now, T old, T unit, Accumulator& sum) {
+    const T changed = (now - old) * unit, sized = now * unit;
+    sum.change += changed * changed;
+    sum.size += sized * sized;
+  }
+
+  // v: corrections, then the estimate.
+  template <int R>
+  FD_HD void plain(Complex<T> (&v)[R], const Complex<T> (&old)[R], const Strip& s, Accumulator& sum) const {
+    Complex<T> inverse[R];
+    load_inverse(inverse, s);
+    FD_UNROLL
+    for (int q = 0; q < R; ++q)
+      v[q] = {RlUpdate<T>{}(old[q].re, v[q].re, inverse[q].re),
+              s.packed ? RlUpdate<T>{}(old[q].im, v[q].im, inverse[q].im) : T(0)};
+    store_row<R>(images.x + images.at(s.c, s.m, 0), s, v);
+    if constexpr (Measured) {
+      const T in = unit();
+      FD_UNROLL
+      for (int q = 0; q < R; ++q) {
+        measure(v[q].re, old[q].re, in, sum);
+        if (s.packed) measure(v[q].im, old[q].im, in, sum);
+      }
+    }
+  }
+
+  // v: corrections, then what the next iteration starts from.
+  template <int K>
+  FD_HD void accelerated(Complex<T> (&v)[K], const Strip& s, Accumulator& sum) const {
+    const std::int64_t row = images.at(s.c, s.m, 0);
+    const bool ogm = images.acceleration == Acceleration::ogm, moves = Measured && !ogm;
+    Complex<T> old[K], start[K], inverse[K], moved[K];
+    load_row<K>(images.x + row, s, old);
+    load_row<K>(images.z + row, s, start);
+    load_inverse(inverse, s);
+    FD_UNROLL
+    for (int q = 0; q < K; ++q) moved[q] = {T(0), T(0)};
+    if (moves) load_row<K>(images.g + row, s, moved);
+    T in = T(1);
+    if constexpr (Measured) in = unit();
+    // Of one number: `move` comes as the one before, and becomes this one.
+    const auto one = [&](T correction, T before, T from, T norm, T& move, T& next) {
+      const T now = RlUpdate<T>{}(from, correction, norm);
+      next = ogm ? momentum(now, before, from) : now;
+      if constexpr (Measured) {
+        if (moves) {
+          const T step = (now - from) * in;
+          sum.step += step * step;
+          sum.step_dot += step * move;
+          move = step;
+        }
+        measure(now, before, in, sum);
+      }
+      return now;
+    };
+    Complex<T> now[K];
+    FD_UNROLL
+    for (int q = 0; q < K; ++q) {
+      Complex<T> next{T(0), T(0)};
+      now[q] = next;
+      now[q].re = one(v[q].re, old[q].re, start[q].re, inverse[q].re, moved[q].re, next.re);
+      if (s.packed) now[q].im = one(v[q].im, old[q].im, start[q].im, inverse[q].im, moved[q].im, next.im);
+      v[q] = next;
+    }
+    store_row<K>(images.x + row, s, now);
+    if (ogm) store_row<K>(images.z + row, s, v);
+    if (moves) {
+      store_row<K>(images.g + row, s, moved);
+      store_row<K>(images.z + row, s, old);
+    }
   }
 };
 

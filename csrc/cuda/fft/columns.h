@@ -7,9 +7,10 @@
 
 namespace fastdeblur::cuda {
 
-// What a filter is told of the number that it works on. `at` is a number of its own below the spectrum's
-// size, that neighbouring threads have side by side: filters keep transfer functions in this order, and a
-// filter that stores what it sees makes them.
+// What a filter is told of the number that it works on. It is a function f(re, im, Frequency), or has the
+// type Held with Held fetch(Frequency), called for all numbers of a thread before any apply(re, im, Held).
+// `at` is a number of its own below the spectrum's size, that neighbouring threads have side by side: filters
+// keep transfer functions in this order, and a filter that stores what it sees makes them.
 struct Frequency {
   int c, m, k;
   std::int64_t at;
@@ -36,7 +37,7 @@ FD_HD void each_item(const Thread& t, int butterflies, int log_lines, F f) {
 // Transform over c, filter, inverse transform; one block a tile of columns at one m.
 template <class T, class Filter>
 struct ColumnsKernel {
-  static constexpr int max_threads = 256, min_blocks = sizeof(T) == 4 ? 3 : 2;
+  static constexpr int max_threads = 256, min_blocks = sizeof(T) == 4 ? 4 : 2;
   struct Registers {};
 
   Slabs<T> slabs;
@@ -87,42 +88,65 @@ struct ColumnsKernel {
   template <int R>
   FD_HD void load(const Thread& t) const {
     const Complex<T>* from = base(t);
-    const int valid = lines(t), stride = slabs.middle << slabs.log_width;
+    const int valid = lines(t), stride = slabs.middle << slabs.log_width, span = first_span<R>(fft);
     each_item(t, fft.length / R, slabs.log_width, [&](int i, int line) {
-      first_forward<R>(fft, i, line, slabs.log_width, t.shared<Complex<T>>(), [&](int c, int) {
-        return c < in && line < valid ? from[static_cast<std::int64_t>(c) * stride + line]
+      Complex<T> v[R];
+      FD_UNROLL
+      for (int q = 0; q < R; ++q) {
+        const int c = i + q * span;
+        v[q] = c < in && line < valid ? from[static_cast<std::int64_t>(c) * stride + line]
                                       : Complex<T>{T(0), T(0)};
-      });
+      }
+      first_forward<R>(fft, i, line, slabs.log_width, t.shared<Complex<T>>(), v);
     });
   }
 
   template <int R>
   FD_HD void apply(const Thread& t) const {
-    const int valid = lines(t), block = column_block(t), middle = m(t);
+    const int valid = lines(t), block = column_block(t), middle = m(t), log = slabs.log_width;
     const int frequency_m = slabs.middle > 1 ? middle_frequency[middle] : 0;
-    const std::int64_t first =
-        block * slabs.slab + ((static_cast<std::int64_t>(middle) * fft.length) << slabs.log_width);
-    each_item(t, fft.length / R, slabs.log_width, [&](int i, int line) {
+    // `order` counts the frequencies as the threads meet them: what a filter stores by it, it finds side by
+    // side.
+    const std::int64_t first = block * slabs.slab + ((static_cast<std::int64_t>(middle) * fft.length) << log);
+    const int step = fft.length / R;
+    Complex<T>* tile = t.shared<Complex<T>>();
+    each_item(t, fft.length / R, log, [&](int i, int line) {
       if (line >= valid) return;  // zeros stay zeros
-      const int k = (block << slabs.log_width) + line;
-      through_spectrum<R>(
-          fft, i, line, slabs.log_width, t.shared<Complex<T>>(), [&](int c, int order, int, Complex<T> v) {
-            filter(v.re, v.im,
-                   Frequency{c, frequency_m, k,
-                             first + ((static_cast<std::int64_t>(order) << slabs.log_width) + line)});
-            return v;
-          });
+      const int k = (block << log) + line, frequency = fft.frequency[i * R];
+      const std::int64_t at = first + (i << log) + line;
+      const auto of = [&](int q) {
+        return Frequency{frequency + q * step, frequency_m, k, at + ((q * step) << log)};
+      };
+      Complex<T> v[R];
+      if constexpr (requires { typename Filter::Held; }) {
+        typename Filter::Held held[R];
+        FD_UNROLL
+        for (int q = 0; q < R; ++q) held[q] = filter.fetch(of(q));
+        last_forward<R>(i, line, log, tile, v);
+        FD_UNROLL
+        for (int q = 0; q < R; ++q) filter.apply(v[q].re, v[q].im, held[q]);
+      } else {
+        last_forward<R>(i, line, log, tile, v);
+        FD_UNROLL
+        for (int q = 0; q < R; ++q) filter(v[q].re, v[q].im, of(q));
+      }
+      first_inverse<R>(i, line, log, tile, v);
     });
   }
 
   template <int R>
   FD_HD void store(const Thread& t) const {
     Complex<T>* to = base(t);
-    const int valid = lines(t), stride = slabs.middle << slabs.log_width;
+    const int valid = lines(t), stride = slabs.middle << slabs.log_width, span = first_span<R>(fft);
     each_item(t, fft.length / R, slabs.log_width, [&](int i, int line) {
-      last_inverse<R>(fft, i, line, slabs.log_width, t.shared<Complex<T>>(), [&](int c, int, Complex<T> v) {
-        if (c < out && line < valid) to[static_cast<std::int64_t>(c) * stride + line] = v;
-      });
+      Complex<T> v[R];
+      last_inverse<R>(fft, i, line, slabs.log_width, t.shared<Complex<T>>(), v);
+      if (line >= valid) return;
+      FD_UNROLL
+      for (int q = 0; q < R; ++q) {
+        const int c = i + q * span;
+        if (c < out) to[static_cast<std::int64_t>(c) * stride + line] = v[q];
+      }
     });
   }
 };
@@ -131,7 +155,7 @@ struct ColumnsKernel {
 // lies in permuted order.
 template <class T>
 struct MiddleKernel {
-  static constexpr int max_threads = 256, min_blocks = sizeof(T) == 4 ? 3 : 2;
+  static constexpr int max_threads = 256, min_blocks = sizeof(T) == 4 ? 4 : 2;
   struct Registers {};
 
   Slabs<T> slabs;
@@ -164,20 +188,32 @@ struct MiddleKernel {
     Complex<T>* tile = t.shared<Complex<T>>();
     // The last block's lines beyond the half spectrum hold whatever memory held: they only meet themselves,
     // and are never stored as anything but that.
-    const auto load = [&](int m, int line) { return at[(m << log) + line]; };
-    const auto store = [&](int m, int line, Complex<T> v) { at[(m << log) + line] = v; };
+    const bool natural = inverse == (phase > 0);
+    const int span = natural ? first_span<R>(fft) : 1, limit = natural ? valid : fft.length;
     each_item(t, fft.length / R, log, [&](int i, int line) {
-      if (phase == 0 && !inverse)
-        first_forward<R>(fft, i, line, log, tile,
-                         [&](int m, int l) { return m < valid ? load(m, l) : Complex<T>{T(0), T(0)}; });
-      else if (phase == 0)
-        first_inverse<R>(i, line, log, tile, load);
-      else if (!inverse)
-        last_forward<R>(i, line, log, tile, store);
+      const int first = natural ? i : i * R;
+      Complex<T> v[R];
+      if (phase == 0) {
+        FD_UNROLL
+        for (int q = 0; q < R; ++q) {
+          const int m = first + q * span;
+          v[q] = m < limit ? at[(m << log) + line] : Complex<T>{T(0), T(0)};
+        }
+        if (natural)
+          first_forward<R>(fft, i, line, log, tile, v);
+        else
+          first_inverse<R>(i, line, log, tile, v);
+        return;
+      }
+      if (natural)
+        last_inverse<R>(fft, i, line, log, tile, v);
       else
-        last_inverse<R>(fft, i, line, log, tile, [&](int m, int l, Complex<T> v) {
-          if (m < valid) store(m, l, v);
-        });
+        last_forward<R>(i, line, log, tile, v);
+      FD_UNROLL
+      for (int q = 0; q < R; ++q) {
+        const int m = first + q * span;
+        if (m < limit) at[(m << log) + line] = v[q];
+      }
     });
   }
 };

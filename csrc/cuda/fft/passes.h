@@ -138,9 +138,11 @@ class FusedPasses {
   // s(c, m, x) -> T
   template <class Source>
   void rows_forward(Stream stream, Complex<T>* spectrum, Rows which, const Source& s) {
+    const Geometry geometry = plan_.row_geometry(which, 0);
     launcher_.launch(stream,
-                     RowsForwardKernel<T, Source>{plan_.shape(spectrum, which), plan_.row_butterflies(), s},
-                     plan_.row_geometry(which, 0));
+                     RowsForwardKernel<T, Source>{plan_.shape(spectrum, which), plan_.row_butterflies(), s,
+                                                  static_cast<int>(geometry.blocks) - 1},
+                     geometry);
   }
 
   // f(re, im, Frequency) in place. Rows outside `in` count as 0; only rows inside `out` are valid afterwards.

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "cuda/fft/columns.h"
+#include "cuda/fft/strip.h"
 
 namespace fastdeblur::cuda {
 
@@ -106,14 +107,20 @@ struct RowsShape {
     }
   }
 
-  // The two pixels that a complex element holds.
-  template <class F>
-  FD_HD Complex<T> pixels(int j, F f) const {
-    if (!packed) return {f(0, j), T(0)};
-    const T even = f(0, 2 * j);
-    return {even, f(1, 2 * j + 1)};
+  // v[q] = f(v[q]'s real part, its pixel), and so on.
+  template <int R, class F>
+  FD_HD void each_pixel(Complex<T> (&v)[R], const Strip& s, const F& f) const {
+    FD_UNROLL
+    for (int q = 0; q < R; ++q) v[q] = {f(v[q].re, s.x(q)), packed ? f(v[q].im, s.x(q) + 1) : T(0)};
+  }
+  template <int R>
+  FD_HD Strip strip(const Row& r, int i) const {
+    return {r.c, r.m, i, first_span<R>(fft), packed};
   }
 };
+
+template <class F>
+constexpr bool kInStrips = requires { typename F::Strips; };
 
 // s(c, m, x) -> real FFT -> spectrum
 template <class T, class Source>
@@ -124,11 +131,15 @@ struct RowsForwardKernel {
   RowsShape<T> shape;
   Divider butterflies;
   Source source;
+  int last_block;
 
   FD_HD int inner() const { return shape.fft.stages - shape.fft.first; }
   FD_HD int phases() const { return 2 + inner(); }
 
-  FD_HD void operator()(int phase, const Thread& t, Registers&) const {
+  FD_HD void operator()(int phase, const Thread& thread, Registers&) const {
+    // Rows beyond the frame are the last, and take longest: they begin first.
+    Thread t = thread;
+    t.block = last_block - thread.block;
     if (phase == 0) {
       if (shape.fft.joined_first())
         load<8>(t);
@@ -146,10 +157,17 @@ struct RowsForwardKernel {
   FD_HD void load(const Thread& t) const {
     shape.each_butterfly(t, butterflies, [&](int i, int line) {
       const auto r = shape.row(t, line);
-      first_forward<R>(shape.fft, i, line, shape.log_lines, t.shared<Complex<T>>(), [&](int j, int) {
-        if (!r.valid) return Complex<T>{T(0), T(0)};
-        return shape.pixels(j, [&](int, int x) -> T { return source(r.c, r.m, x); });
-      });
+      const Strip strip = shape.template strip<R>(r, i);
+      Complex<T> v[R];
+      FD_UNROLL
+      for (int q = 0; q < R; ++q) v[q] = {T(0), T(0)};
+      if (r.valid) {
+        if constexpr (kInStrips<Source>)
+          source.template fill<R>(v, strip);
+        else
+          shape.each_pixel(v, strip, [&](T, int x) -> T { return source(r.c, r.m, x); });
+      }
+      first_forward<R>(shape.fft, i, line, shape.log_lines, t.shared<Complex<T>>(), v);
     });
   }
 };
@@ -157,7 +175,7 @@ struct RowsForwardKernel {
 // spectrum -> inverse -> s(value, c, m, x, accumulator)
 template <class T, class Sink>
 struct RowsInverseKernel {
-  static constexpr int max_threads = 256, min_blocks = sizeof(T) == 4 ? 3 : 2;
+  static constexpr int max_threads = 256, min_blocks = sizeof(T) == 4 ? 4 : 2;
   using Accumulator = typename Sink::Accumulator;
   struct Registers {
     Accumulator sum{};
@@ -192,13 +210,16 @@ struct RowsInverseKernel {
     shape.each_butterfly(t, butterflies, [&](int i, int line) {
       const auto r = shape.row(t, line);
       if (!r.valid) return;
-      last_inverse<R>(shape.fft, i, line, shape.log_lines, t.shared<Complex<T>>(),
-                      [&](int j, int, Complex<T> v) {
-                        shape.pixels(j, [&](int half, int x) -> T {
-                          sink(half ? v.im : v.re, r.c, r.m, x, sum);
-                          return T(0);
-                        });
-                      });
+      const Strip strip = shape.template strip<R>(r, i);
+      Complex<T> v[R];
+      last_inverse<R>(shape.fft, i, line, shape.log_lines, t.shared<Complex<T>>(), v);
+      if constexpr (kInStrips<Sink>)
+        sink.template drain<R>(v, strip, sum);
+      else
+        shape.each_pixel(v, strip, [&](T value, int x) -> T {
+          sink(value, r.c, r.m, x, sum);
+          return T(0);
+        });
     });
   }
 };
@@ -247,11 +268,18 @@ struct RowsKernel {
     shape.each_butterfly(t, butterflies, [&](int i, int line) {
       const auto r = shape.row(t, line);
       if (!r.valid) return;  // zeros stay zeros
-      through_image<R>(
-          shape.fft, i, line, shape.log_lines, t.shared<Complex<T>>(), [&](int j, int, Complex<T> v) {
-            return shape.pixels(
-                j, [&](int half, int x) -> T { return program(half ? v.im : v.re, r.c, r.m, x, sum); });
-          });
+      const Strip strip = shape.template strip<R>(r, i);
+      Complex<T>* tile = t.shared<Complex<T>>();
+      Complex<T> v[R];
+      if constexpr (kInStrips<Program>) {
+        const auto held = program.template hold<R>(strip);
+        last_inverse<R>(shape.fft, i, line, shape.log_lines, tile, v);
+        program.template change<R>(v, held, strip, sum);
+      } else {
+        last_inverse<R>(shape.fft, i, line, shape.log_lines, tile, v);
+        shape.each_pixel(v, strip, [&](T value, int x) -> T { return program(value, r.c, r.m, x, sum); });
+      }
+      first_forward<R>(shape.fft, i, line, shape.log_lines, tile, v);
     });
   }
 };

@@ -85,14 +85,20 @@ FD_HD void run_stage(const Fft<T>& fft, int s, int log_lines, bool inverse, cons
 }
 
 // --- stages joined to what comes before or after, R = 8, or with R = 1 no stage at all ---
+//
+// A thread has all R values of a butterfly at once, so that what they are made of, and what becomes of them,
+// is one group of accesses to memory: a load that waits for the one before it would be alone in flight.
 
-// The first forward stage: v[q] = load(position, line).
-template <int R, class T, class Load>
-FD_HD void first_forward(const Fft<T>& fft, int i, int line, int log_lines, Complex<T>* tile, Load load) {
-  const int span = R > 1 ? fft.span[0].value() : 0;
-  Complex<T> v[R];
-  FD_UNROLL
-  for (int q = 0; q < R; ++q) v[q] = load(i + q * span, line);
+template <int R, class T>
+FD_HD int first_span(const Fft<T>& fft) {
+  return R > 1 ? fft.span[0].value() : 0;
+}
+
+// The first forward stage, of values at positions i + q first_span.
+template <int R, class T>
+FD_HD void first_forward(const Fft<T>& fft, int i, int line, int log_lines, Complex<T>* tile,
+                         Complex<T> (&v)[R]) {
+  const int span = first_span<R>(fft);
   if constexpr (R > 1) {
     dft<R>(v);
     twiddle<T, R>(v, fft.twiddle[0], span, i);
@@ -101,12 +107,11 @@ FD_HD void first_forward(const Fft<T>& fft, int i, int line, int log_lines, Comp
   for (int q = 0; q < R; ++q) tile[padded<T>(((i + q * span) << log_lines) + line)] = v[q];
 }
 
-// The last inverse stage: store(position, line, value).
-template <int R, class T, class Store>
+// The last inverse stage, to such values.
+template <int R, class T>
 FD_HD void last_inverse(const Fft<T>& fft, int i, int line, int log_lines, const Complex<T>* tile,
-                        Store store) {
-  const int span = R > 1 ? fft.span[0].value() : 0;
-  Complex<T> v[R];
+                        Complex<T> (&v)[R]) {
+  const int span = first_span<R>(fft);
   FD_UNROLL
   for (int q = 0; q < R; ++q) v[q] = tile[padded<T>(((i + q * span) << log_lines) + line)];
   if constexpr (R > 1) {
@@ -114,64 +119,20 @@ FD_HD void last_inverse(const Fft<T>& fft, int i, int line, int log_lines, const
     dft<R>(v);
   }
   FD_UNROLL
-  for (int q = 0; q < R; ++q) store(i + q * span, line, swapped(v[q]));
+  for (int q = 0; q < R; ++q) v[q] = swapped(v[q]);
 }
 
-// Last inverse stage, v = program(position, line, v), first forward stage.
-template <int R, class T, class Program>
-FD_HD void through_image(const Fft<T>& fft, int i, int line, int log_lines, Complex<T>* tile,
-                         Program program) {
-  const int span = R > 1 ? fft.span[0].value() : 0;
-  Complex<T> v[R];
-  FD_UNROLL
-  for (int q = 0; q < R; ++q) v[q] = tile[padded<T>(((i + q * span) << log_lines) + line)];
-  if constexpr (R > 1) {
-    twiddle<T, R>(v, fft.twiddle[0], span, i);
-    dft<R>(v);
-  }
-  FD_UNROLL
-  for (int q = 0; q < R; ++q) v[q] = program(i + q * span, line, swapped(v[q]));
-  if constexpr (R > 1) {
-    dft<R>(v);
-    twiddle<T, R>(v, fft.twiddle[0], span, i);
-  }
-  FD_UNROLL
-  for (int q = 0; q < R; ++q) tile[padded<T>(((i + q * span) << log_lines) + line)] = v[q];
-}
-
-// Last forward stage, v = program(frequency, order, line, v), first inverse stage. `order` counts the
-// frequencies as the threads meet them: what a program stores by it, it finds side by side.
-template <int R, class T, class Program>
-FD_HD void through_spectrum(const Fft<T>& fft, int i, int line, int log_lines, Complex<T>* tile,
-                            Program program) {
-  const int step = fft.length / R, first = fft.frequency[i * R];
-  Complex<T> v[R];
+// The last forward stage, and the first inverse one, of values at positions i R + q in permuted order.
+template <int R, class T>
+FD_HD void last_forward(int i, int line, int log_lines, const Complex<T>* tile, Complex<T> (&v)[R]) {
   FD_UNROLL
   for (int q = 0; q < R; ++q) v[q] = tile[padded<T>(((i * R + q) << log_lines) + line)];
   dft<R>(v);
-  FD_UNROLL
-  for (int q = 0; q < R; ++q) v[q] = swapped(program(first + q * step, i + q * step, line, v[q]));
-  dft<R>(v);
-  FD_UNROLL
-  for (int q = 0; q < R; ++q) tile[padded<T>(((i * R + q) << log_lines) + line)] = v[q];
 }
-
-// The last forward stage to store(position, line, value), and the first inverse one from load(position,
-// line), of values in permuted order.
-template <int R, class T, class Store>
-FD_HD void last_forward(int i, int line, int log_lines, const Complex<T>* tile, Store store) {
-  Complex<T> v[R];
+template <int R, class T>
+FD_HD void first_inverse(int i, int line, int log_lines, Complex<T>* tile, Complex<T> (&v)[R]) {
   FD_UNROLL
-  for (int q = 0; q < R; ++q) v[q] = tile[padded<T>(((i * R + q) << log_lines) + line)];
-  dft<R>(v);
-  FD_UNROLL
-  for (int q = 0; q < R; ++q) store(i * R + q, line, v[q]);
-}
-template <int R, class T, class Load>
-FD_HD void first_inverse(int i, int line, int log_lines, Complex<T>* tile, Load load) {
-  Complex<T> v[R];
-  FD_UNROLL
-  for (int q = 0; q < R; ++q) v[q] = swapped(load(i * R + q, line));
+  for (int q = 0; q < R; ++q) v[q] = swapped(v[q]);
   dft<R>(v);
   FD_UNROLL
   for (int q = 0; q < R; ++q) tile[padded<T>(((i * R + q) << log_lines) + line)] = v[q];
