@@ -97,6 +97,7 @@ class Model:
     def __init__(self, graph: Graph, card: str = ""):
         self._graph = graph
         self._card = card
+        self._fits: tuple[int, int] | None = None  # a frame that the graph is known to run on
 
     def __repr__(self) -> str:
         return f"<network {self.name!r}: {self._graph.description}>"
@@ -422,7 +423,9 @@ class Model:
     def _require_fit(self, height: int, width: int, kernels: NDArray[np.float64] | None) -> None:
         graph = self._graph
         try:
-            graph.shapes(height, width)
+            if self._fits != (height, width):
+                graph.shapes(height, width)
+                self._fits = (height, width)
         except FrameError as error:
             raise InvalidArgument(
                 f"image: expected a frame that the network {self.name!r} can be run on, got {height} x {width} pixels: {error}"

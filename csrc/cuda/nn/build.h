@@ -77,6 +77,7 @@ struct Step {
 
   // Joined: the layer's result goes through a gate, an activation, and is combined with another value.
   bool gate = false;
+  int64_t shuffle = 1;  // factor of a pixel shuffle
   Activation activation{};
   Elementwise::With with = Elementwise::nothing;
   int64_t other_value = -1;
@@ -86,7 +87,9 @@ struct Step {
   std::vector<Launch> launches;
   int64_t weights = -1, bias = -1;  // of kernels without launches
 
-  bool plain() const { return !gate && activation.kind == Activation::none && with == Elementwise::nothing; }
+  bool plain() const {
+    return !gate && shuffle == 1 && activation.kind == Activation::none && with == Elementwise::nothing;
+  }
 };
 
 class Built {
@@ -172,6 +175,7 @@ class Built {
       for (const int64_t i : step.in) in.push_back(result[static_cast<std::size_t>(i)]);
       Shape made = std::visit([&](const auto& o) { return o.shape(in); }, step.operation);
       if (step.gate) made.c /= 2;
+      made = {made.c / (step.shuffle * step.shuffle), made.h * step.shuffle, made.w * step.shuffle};
       require(made.c >= 1 && made.c <= fastdeblur::nn::kMostChannels && made.h >= 1 && made.w >= 1 &&
                   made.h <= fastdeblur::nn::kMostPixels && made.w <= fastdeblur::nn::kMostPixels,
               "a value's shape is out of range");
@@ -256,6 +260,13 @@ class Built {
       step.gate = true;
       return true;
     }
+    if (const auto* s = std::get_if<op::PixelShuffle>(&next)) {
+      if (c->transposed || c->groups > 1 || c->outputs % (8 * s->factor * s->factor) ||
+          way_of(*c, size_of(format_)) != Step::products)
+        return false;
+      step.shuffle = s->factor;
+      return true;
+    }
     const auto* by_channel = std::get_if<op::PerChannel>(&next);
     if (!by_channel || by_channel->kind == op::PerChannel::prelu || by_channel->numbers.size() != outputs)
       return false;
@@ -314,7 +325,9 @@ class Built {
       all += multiplications;
       part += is_wide ? multiplications : 0.0;
       const auto* c = std::get_if<op::Convolution>(&step->operation);
-      if (is_wide && c && step->gate && way_of(*c, size_of(Format::single)) == Step::direct) return;
+      if (is_wide && c && (step->gate || step->shuffle > 1) &&
+          way_of(*c, size_of(Format::single)) == Step::direct)
+        return;
     }
     if (part > kMostWide * all) return;
     for (std::size_t v = 0; v < wide.size(); ++v)
@@ -397,7 +410,12 @@ class Built {
     p.reflect = c.reflect;
     p.gate = step.gate;
     p.number = size_of(f);
-    p.bias = [&](int group, int o) { return bias(group * out_each + o); };
+    // The channels of a pixel shuffle's first pixel, then of its second.
+    const auto given = [&](int64_t o) {
+      const int64_t phases = step.shuffle * step.shuffle, each = out_each / phases;
+      return step.shuffle > 1 ? o % each * phases + o / each : o;
+    };
+    p.bias = [&](int group, int o) { return bias(group * out_each + given(o)); };
     // (first tap, how many, and where they begin) of a phase of an axis.
     struct Phase {
       int first, count, begin;
@@ -421,7 +439,7 @@ class Built {
             ky = down.first + sy * (down.count - 1 - ky);
             kx = across.first + sx * (across.count - 1 - kx);
           }
-          return weight(group * out_each + o, group * in_each + i, int64_t(ky) * kw + kx);
+          return weight(group * out_each + given(o), group * in_each + i, int64_t(ky) * kw + kx);
         };
         Packed packed = pack(p);
         Launch launch{packed.shape,
@@ -433,8 +451,9 @@ class Built {
                       px};
         launch.shape.y0 = down.begin;
         launch.shape.x0 = across.begin;
-        launch.shape.osy = c.transposed ? sy : 1;
-        launch.shape.osx = c.transposed ? sx : 1;
+        launch.shape.osy = c.transposed ? sy : static_cast<int>(step.shuffle);
+        launch.shape.osx = c.transposed ? sx : static_cast<int>(step.shuffle);
+        launch.shape.shuffled = step.shuffle > 1;
         launch.shape.oy0 = py;
         launch.shape.ox0 = px;
         step.launches.push_back(launch);

@@ -11,6 +11,7 @@
 
 #include <type_traits>
 
+#include "cuda/fft/complex.h"
 #include "cuda/nn/activate.h"
 #include "cuda/nn/tile.h"
 
@@ -43,9 +44,11 @@ struct Convolution {
   int chunk, chunks;                // blocks of the patch at a time
   int steps, last_steps;            // products of 16 of a chunk, of the last one
   int narrow;                       // channels of an image of few, else 0
+  bool shuffled;                    // osy x osx pixels' channels one after the other
   bool gate;                        // the first half of a tile's columns times the second half is the result
   // The patch; numbers.
   int patch_h, patch_w, pixel, buffer;
+  Divider row, last_row, piece, last_piece;  // pieces of 8 numbers of a row of the patch and of a pixel
 
   FD_HD int tiles_x() const { return (w + kTileWidth - 1) / kTileWidth; }
   FD_HD int tiles_y() const { return (h + kTileHeight - 1) / kTileHeight; }
@@ -66,8 +69,12 @@ struct ConvolutionKernel {
   using Raw = std::conditional_t<Bytes == 2, std::uint16_t, float>;
   static constexpr int max_threads = kThreads, min_blocks = NT == 8 ? 4 : 6;
   static constexpr int kColumns = NT * 8;
-  static constexpr int kPitch = kColumns + 4;  // of a pixel's sums in shared memory
+  static constexpr int kPitch = kColumns + (NT == 8 ? 8 : 4);  // of a pixel's sums in shared memory
+  struct Place {
+    int x, y, tile, group;
+  };
   struct Registers {
+    Place place;
     float sum[kRowsOfWarp][NT][4];
   };
 
@@ -85,12 +92,10 @@ struct ConvolutionKernel {
   }
 
   FD_HD void operator()(int phase, const Thread& t, Registers& r) const {
-    const Place place(c, t.block);
-    if (phase == 0)
-      for (auto& row : r.sum)
-        for (auto& tile : row)
-          for (float& x : tile) x = 0.0f;
+    if (phase == 0) r.place = place_of(t.block);
+    const Place& place = r.place;
     if (phase < c.chunks) copy(phase, place, t);
+    if (phase == 0) begin(place, t, r);
     if (phase > 0 && phase <= c.chunks) {
       if constexpr (Bytes == 4)
         multiply_chunk<float>(phase - 1, place, t, r);
@@ -114,18 +119,29 @@ struct ConvolutionKernel {
   }
 
  private:
-  struct Place {
-    int x, y, tile, group;
-    FD_HD Place(const Convolution& c, int block) {
-      const int across = c.tiles_x(), down = c.tiles_y();
-      x = block % across * kTileWidth;
-      block /= across;
-      y = block % down * kTileHeight;
-      block /= down;
-      tile = block % c.channel_tiles;
-      group = block / c.channel_tiles;
+  FD_HD Place place_of(int block) const {
+    const int across = c.tiles_x(), down = c.tiles_y();
+    Place p;
+    p.x = block % across * kTileWidth;
+    block /= across;
+    p.y = block % down * kTileHeight;
+    block /= down;
+    p.tile = block % c.channel_tiles;
+    p.group = block / c.channel_tiles;
+    return p;
+  }
+
+  // Sums begin with the bias.
+  FD_HD void begin(const Place& place, const Thread& t, Registers& r) const {
+    const float* bias = c.bias + int64_t(place.group * c.channel_tiles + place.tile) * kColumns;
+    FD_UNROLL
+    for (int n = 0; n < NT; ++n) FD_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const float x = bias[n * 8 + sum_column(t.index % kWarp, i)];
+      FD_UNROLL
+      for (int m = 0; m < kRowsOfWarp; ++m) r.sum[m][n][i] = x;
     }
-  };
+  }
 
   FD_HD int blocks_of(int chunk) const {
     const int all = c.narrow ? c.chunk : c.group_in;
@@ -141,12 +157,14 @@ struct ConvolutionKernel {
     }
     const int blocks = blocks_of(chunk), first = place.group * c.group_in + chunk * c.chunk;
     const int row = c.patch_w * blocks, count = c.patch_h * row;
+    const Divider by_row = chunk + 1 < c.chunks ? c.row : c.last_row;
+    const Divider by_piece = chunk + 1 < c.chunks ? c.piece : c.last_piece;
     const Raw* in = static_cast<const Raw*>(c.in);
     for (int i = t.index; i < count; i += t.threads) {
-      const int py = i / row, rest = i - py * row, px = rest / blocks, b = rest - px * blocks;
+      const int py = by_row(i), rest = i - py * row, px = by_piece(rest), b = rest - px * blocks;
       const int y = inside(y0 + py, c.ih, c.reflect), x = inside(x0 + px, c.iw, c.reflect);
       const bool there = y >= 0 && y < c.ih && x >= 0 && x < c.iw;
-      const Raw* from = there ? in + ((int64_t(y) * c.iw + x) * c.in_blocks + first + b) * 8 : in;
+      const Raw* from = there ? in + (int64_t(y * c.iw + x) * c.in_blocks + first + b) * 8 : in;
       Raw* to = patch + (py * c.patch_w + px) * c.pixel + b * 8;
       constexpr int kPieces = Bytes * 8 / 16;
       for (int k = 0; k < kPieces; ++k) copy16(to + k * (8 / kPieces), from + k * (8 / kPieces), there);
@@ -155,23 +173,37 @@ struct ConvolutionKernel {
 
   // Eight numbers of a row of taps at a time.
   FD_HD void copy_narrow(Raw* patch, int y0, int x0, const Thread& t) const {
-    const int row = c.patch_w * c.chunk, count = c.patch_h * row, width = c.kw * c.narrow;
+    const int row = c.patch_w * c.chunk, count = c.patch_h * row;
     const Raw* in = static_cast<const Raw*>(c.in);
     for (int i = t.index; i < count; i += t.threads) {
-      const int py = i / row, rest = i - py * row, px = rest / c.chunk, b = rest - px * c.chunk;
+      const int py = c.row(i), rest = i - py * row, px = c.piece(rest), b = rest - px * c.chunk;
       const int y = inside(y0 + py, c.ih, c.reflect);
       const bool there = y >= 0 && y < c.ih;
-      Raw* to = patch + (py * c.patch_w + px) * c.pixel + b * 8;
+      const int first = b * 8 / c.narrow, left = x0 + px * c.sx;
+      const Raw* from = in + int64_t(there ? y * c.iw : 0) * c.in_blocks * 8;
+      alignas(16) Raw eight[8];
+      int tap = first, channel = b * 8 - first * c.narrow;
+      FD_UNROLL
       for (int j = 0; j < 8; ++j) {
-        const int at = b * 8 + j, tap = at / c.narrow, channel = at - tap * c.narrow;
-        const int x = inside(x0 + px * c.sx + tap, c.iw, c.reflect);
+        const int x = inside(left + tap, c.iw, c.reflect);
         Raw value{};
-        if (there && at < width && x >= 0 && x < c.iw)
-          value = in[(int64_t(y) * c.iw + x) * c.in_blocks * 8 + channel];
-        to[j] = value;
+        if (there && tap < c.kw && x >= 0 && x < c.iw) value = from[int64_t(x) * c.in_blocks * 8 + channel];
+        eight[j] = value;
+        const bool next = ++channel == c.narrow;
+        tap += next;
+        channel = next ? 0 : channel;
       }
+      Raw* to = patch + (py * c.patch_w + px) * c.pixel + b * 8;
+      store_numbers(to, eight);
     }
   }
+
+  static FD_HD void store_numbers(std::uint16_t* to, const std::uint16_t (&v)[8]) {
+    Words words;
+    for (int k = 0; k < 4; ++k) words.w[k] = v[2 * k] | std::uint32_t(v[2 * k + 1]) << 16;
+    store_words(to, words);
+  }
+  static FD_HD void store_numbers(float* to, const float (&v)[8]) { store8(to, 0, Format::single, v); }
 
   template <class T>
   FD_HD void multiply_chunk(int chunk, const Place& place, const Thread& t, Registers& r) const {
@@ -190,27 +222,36 @@ struct ConvolutionKernel {
 #if defined(__CUDA_ARCH__)
 #pragma unroll(NT == 8 || sizeof(T) == 4 ? 1 : 2)
 #endif
-    for (int s = 0; s < steps; ++s)
-      multiply<T, kRowsOfWarp, NT>(r.sum, patch, rows, offsets + 2 * s, weights + s * (NT * kPackedTile),
-                                   lane);
+    for (int s = 0; s < steps; ++s) {
+      multiply<T, kRowsOfWarp, NT>(r.sum, patch, rows, offsets, weights, lane);
+      offsets += 2;
+      weights += NT * kPackedTile;
+    }
   }
 
   FD_HD void finish(const Place& place, const Thread& t) const {
     const float* sums = t.shared<float>();
-    const int made = c.gate ? NT / 2 : NT, half = kColumns / 2;
-    const float* bias = c.bias + int64_t(place.group * c.channel_tiles + place.tile) * kColumns;
+    constexpr int kLog = NT == 8 ? 3 : NT == 4 ? 2 : NT == 2 ? 1 : 0, half = kColumns / 2;
+    const int log = kLog - (c.gate ? 1 : 0), made = 1 << log;
     for (int i = t.index; i < kTilePixels * made; i += t.threads) {
-      const int pixel = i / made, b = i - pixel * made;
+      const int pixel = i >> log, b = i & (made - 1);
       const int y = place.y + pixel / kTileWidth, x = place.x + pixel % kTileWidth;
-      const int block = place.tile * made + b;
+      int block = place.tile * made + b;
       if (y >= c.h || x >= c.w || block >= c.group_out) continue;
       const float* from = sums + pixel * kPitch + b * 8;
       float v[8];
-      for (int j = 0; j < 8; ++j) v[j] = from[j] + bias[b * 8 + j];
+      for (int j = 0; j < 8; ++j) v[j] = from[j];
       if (c.gate)
-        for (int j = 0; j < 8; ++j) v[j] *= from[half + j] + bias[half + b * 8 + j];
-      const int64_t at = (int64_t(y * c.osy + c.oy0) * c.out_w + x * c.osx + c.ox0) * c.out_blocks +
-                         place.group * c.group_out + block;
+        for (int j = 0; j < 8; ++j) v[j] *= from[half + j];
+      int down = c.oy0, along = c.ox0;
+      if (c.shuffled) {  // one of the pixels that it becomes
+        int phase = 0;
+        for (; block >= c.out_blocks; block -= c.out_blocks) ++phase;
+        down = phase / c.osx;
+        along = phase - down * c.osx;
+      }
+      const int64_t at = int64_t((y * c.osy + down) * c.out_w + x * c.osx + along) * c.out_blocks +
+                         (place.group * c.group_out + block);
       activate(c.activation, v);
       if (c.with) {
         float more[8];

@@ -28,26 +28,44 @@ struct Depthwise {
               // blocks
 
   FD_HD int pieces_of_row() const { return (out.w + kPixels - 1) / kPixels; }
+  // N taps of a row beside one another, which the pixels share.
+  template <int N>
+  FD_HD void taps(int row, int first, int step, const float* w, int b, float (&v)[kPixels][8]) const {
+    constexpr int kColumns = kPixels + N - 1;
+    float tap[kColumns][8];
+    FD_UNROLL
+    for (int i = 0; i < kColumns;
+         ++i) {  // all at once: a branch between two would make one wait for the other
+      const int x = inside(first + i * step, in.w, k.reflect);
+      load8_or_0(in.data, int64_t(row + x) * in.blocks + b, f, x >= 0 && x < in.w, tap[i]);
+    }
+    FD_UNROLL
+    for (int n = 0; n < N; ++n) {
+      float weight[8];
+      load8(w, int64_t(n) * in.blocks + b, Format::single, weight);
+      FD_UNROLL
+      for (int p = 0; p < kPixels; ++p)
+        for (int j = 0; j < 8; ++j) v[p][j] += weight[j] * tap[p + n][j];
+    }
+  }
   FD_HD void sums(int y, int x, int b, float (&v)[kPixels][8]) const {
+    float start[8];
+    load8(bias, b, Format::single, start);
     FD_UNROLL
     for (int p = 0; p < kPixels; ++p)
-      for (int j = 0; j < 8; ++j) v[p][j] = bias[b * 8 + j];
+      for (int j = 0; j < 8; ++j) v[p][j] = start[j];
+    const int left = x * k.sx - k.left;
     FD_LOOP
     for (int ky = 0; ky < k.kh; ++ky) {
       const int iy = inside(y * k.sy + ky - k.top, in.h, k.reflect);
       if (iy < 0 || iy >= in.h) continue;
-      FD_LOOP
-      for (int kx = 0; kx < k.kw; ++kx) {
-        const float* w = weights + (int64_t(ky) * k.kw + kx) * in.blocks * 8 + b * 8;
-        FD_UNROLL
-        for (int p = 0; p < kPixels; ++p) {
-          const int ix = inside((x + p) * k.sx + kx - k.left, in.w, k.reflect);
-          if (ix < 0 || ix >= in.w) continue;
-          float tap[8];
-          load8(in.data, (int64_t(iy) * in.w + ix) * in.blocks + b, f, tap);
-          FD_UNROLL
-          for (int j = 0; j < 8; ++j) v[p][j] += tap[j] * w[j];
-        }
+      const float* w = weights + int64_t(ky * k.kw) * in.blocks * 8;
+      if (f != Format::single && k.kw == 3 && k.sx == 1) {
+        taps<3>(iy * in.w, left, 1, w, b, v);
+      } else {
+        FD_LOOP
+        for (int kx = 0; kx < k.kw; ++kx)
+          taps<1>(iy * in.w, left + kx, k.sx, w + int64_t(kx) * in.blocks * 8, b, v);
       }
     }
   }

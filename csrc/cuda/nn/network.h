@@ -481,9 +481,9 @@ class DeviceNet final : public Net {
   }
   void make(const Run& r, std::size_t, const Step& step, const op::LayerNorm& n) {
     const Value in = value(r, step.in[0]);
-    each(r, pixels(in),
-         LayerNormalised{built_.format(step), in, value(r, step.out), numbers(step.weights),
-                         numbers(step.bias), n.eps});
+    const LayerNormalised body{built_.format(step), in,   value(r, step.out), numbers(step.weights),
+                               numbers(step.bias),  n.eps};
+    launcher_.launch(r.stream, body, body.geometry());
   }
 
   FrameStatistics sums(const Run& r, std::size_t k, const Step& step) {
@@ -524,11 +524,12 @@ class DeviceNet final : public Net {
   void make(const Run& r, std::size_t k, const Step& step, const op::WindowPool& p) {
     const Value in = value(r, step.in[0]), out = value(r, step.out);
     float* sums = reinterpret_cast<float*>(scratch(r, k));
-    const auto axis = [&](std::size_t a, int n, int places) {
-      return WindowAxis{n, static_cast<int>(std::min<int64_t>(n, p.size[a])), static_cast<int>(p.step[a]),
-                        places};
+    // Where windows hardly overlap, more threads are worth more than what neighbours share.
+    const auto axis = [&](std::size_t a, int n, int places, int together) {
+      const int size = static_cast<int>(std::min<int64_t>(n, p.size[a])), every = static_cast<int>(p.step[a]);
+      return WindowAxis{n, size, every, places, size <= 4 * int64_t(every) ? together : 0};
     };
-    const WindowAxis down = axis(0, in.h, out.h), across = axis(1, in.w, out.w);
+    const WindowAxis down = axis(0, in.h, out.h, 2), across = axis(1, in.w, out.w, 1);
     each(r, int64_t(down.segments()) * in.w * in.blocks, WindowColumns{built_.format(step), in, sums, down});
     const double of = static_cast<double>(down.k) * static_cast<double>(across.k);
     each(r, int64_t(out.h) * across.segments() * out.blocks,

@@ -179,6 +179,24 @@ FD_HD void load8(const void* p, int64_t i, Format f, float (&v)[8]) {
     unpack<Bfloat>(words, v);
 }
 
+// Zeros where there are none to load.
+FD_HD void load8_or_0(const void* p, int64_t i, Format f, bool there, float (&v)[8]) {
+  const char* at = static_cast<const char*>(p) + i * (8 * size_of(f));
+  Words low{}, high{};
+  if (there) low = load_words(at);
+  if (f == Format::single) {
+    if (there) high = load_words(at + 16);
+    for (int j = 0; j < 4; ++j) {
+      v[j] = single_of(low.w[j]);
+      v[j + 4] = single_of(high.w[j]);
+    }
+  } else if (f == Format::half) {
+    unpack<Half>(low, v);
+  } else {
+    unpack<Bfloat>(low, v);
+  }
+}
+
 FD_HD void store8(void* p, int64_t i, Format f, const float (&v)[8]) {
   if (f == Format::single) {
     char* at = static_cast<char*>(p) + 32 * i;

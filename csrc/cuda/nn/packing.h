@@ -41,12 +41,20 @@ inline double patch_bytes(int kh, int kw, int sy, int sx, int number) {
 inline bool patch_fits(int kh, int kw, int sy, int sx, int number) {
   return 2 * patch_bytes(kh, kw, sy, sx, number) <= kMostPatchBytes;
 }
-// Whether an image's few channels are better laid out as rows of taps.
+// Whether an image's few channels are better laid out as rows of taps: fewer products for a patch that takes
+// longer to lay out. Cycles of a multiprocessor, roughly: of a product, and of 16 bytes for each thread.
 inline bool narrow_pays(const Pack& p) {
-  const int pieces = (p.kw * p.inputs + 7) / 8;
-  return p.inputs < 8 && pieces < p.kw &&
-         double((kTileHeight - 1) * p.sy + p.kh) * kTileWidth * ((pieces | 1) * 8) * p.number <=
-             kMostPatchBytes;
+  const int pieces = (p.kw * p.inputs + 7) / 8, rows = (kTileHeight - 1) * p.sy + p.kh;
+  if (p.inputs >= 8 || pieces >= p.kw ||
+      double(rows) * kTileWidth * ((pieces | 1) * 8) * p.number > kMostPatchBytes)
+    return false;
+  if (p.number == 4) return true;  // whose products are long
+  const int columns = (p.outputs + 7) / 8, product = 42 + 8 * (columns < 8 ? columns : 8);
+  const auto cycles = [&](int halves, int across, int piece) {
+    return (halves + 1) / 2 * product + (rows * across + kThreads - 1) / kThreads * piece;
+  };
+  return cycles(p.kh * pieces, kTileWidth * pieces, 330) <
+         cycles(p.kh * p.kw, (kTileWidth - 1) * p.sx + p.kw, 72);
 }
 
 inline Packed pack(const Pack& p) {
@@ -103,6 +111,11 @@ inline Packed pack(const Pack& p) {
   result.fits = bytes(c.chunk, c.chunks > 1 ? 2 : 1) <= kMostPatchBytes;
   if (!result.fits) return result;
   c.buffer = c.patch_h * c.patch_w * c.pixel;
+  const int last = p.narrow ? c.chunk : c.group_in - (c.chunks - 1) * c.chunk;
+  c.row = Divider(c.patch_w * c.chunk);
+  c.piece = Divider(c.chunk);
+  c.last_row = Divider(c.patch_w * last);
+  c.last_piece = Divider(last);
 
   // Halves of steps: (tap, block), or (row of taps, piece of it).
   struct Eight {

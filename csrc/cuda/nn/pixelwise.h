@@ -27,7 +27,26 @@ struct Each {
   FD_HD int phases() const { return 1; }
   FD_HD void operator()(int, const Thread& t, Registers&) const {
     const int64_t i = int64_t(t.block) * t.threads + t.index;
-    if (i < count) body(i);
+    if (i >= count) return;
+#if defined(__CUDA_ARCH__)
+    // Each format has loops of its own: a branch between two loads would make the second wait for the first.
+    if (body.f == Format::half)
+      as<Format::half>(i);
+    else if (body.f == Format::bfloat)
+      as<Format::bfloat>(i);
+    else
+      as<Format::single>(i);
+#else
+    body(i);
+#endif
+  }
+
+ private:
+  template <Format F>
+  FD_HD void as(int64_t i) const {
+    Body mine = body;
+    mine.f = F;
+    mine(i);
   }
 };
 

@@ -121,63 +121,92 @@ struct FrameStatistics {
   }
 };
 
-// Over the channels of a pixel, which is a piece.
+// Over the channels of a pixel. A thread has every lanes-th block of a pixel's, so that neighbours read what
+// lies together; the pixel's sums meet in shared memory.
 struct LayerNormalised {
+  static constexpr int max_threads = 256, min_blocks = 4, kMostLanes = 32;
+  struct Registers {
+    float v[8], mean;
+  };
   Format f;
   Value in, out;
   const float *weight, *bias;  // padded with zeros; null: 1 and 0
   float eps;
 
-  FD_HD void operator()(int64_t i) const {
+  FD_HD int lanes() const { return in.blocks < kMostLanes ? in.blocks : kMostLanes; }
+  Geometry geometry() const {
+    const int64_t pixels = int64_t(in.h) * in.w, mine = max_threads / lanes();
+    return {(pixels + mine - 1) / mine, max_threads, 2 * max_threads * static_cast<int>(sizeof(float))};
+  }
+  FD_HD int phases() const { return 3; }
+  FD_HD void operator()(int phase, const Thread& t, Registers& r) const {
+    const int wide = lanes(), of = t.index / wide, lane = t.index - of * wide, mine = t.threads / wide;
+    const int64_t pixel = int64_t(t.block) * mine + of, first = pixel * in.blocks;
+    if (of >= mine || pixel >= int64_t(in.h) * in.w) return;
+    float* sums = t.shared<float>() + (phase == 0 ? 0 : t.threads);
+    const float* found = t.shared<float>() + (phase == 2 ? t.threads : 0) + of * wide;
     const float count = static_cast<float>(in.channels);
-    float v[8], sum = 0.0f;
-    for (int b = 0; b < in.blocks; ++b) {
-      load8(in.data, i * in.blocks + b, f, v);
-      for (int j = 0; j < 8; ++j) sum += v[j];  // idle channels are 0
-    }
-    const float mean = sum / count;
-    float square = 0.0f;
-    for (int b = 0; b < in.blocks; ++b) {
-      load8(in.data, i * in.blocks + b, f, v);
-      for (int j = 0; j < 8; ++j) {
-        const float away = b * 8 + j < in.channels ? v[j] - mean : 0.0f;
-        square += away * away;
+    float all = 0.0f, sum = 0.0f;
+    if (phase > 0)
+      for (int l = 0; l < wide; ++l) all += found[l];
+    if (phase == 1) r.mean = all / count;
+    const float factor = phase == 2 ? 1.0f / sqrtf(all / count + eps) : 0.0f;
+    for (int b = lane; b < in.blocks; b += wide) {
+      if (phase == 0 || in.blocks > wide) load8(in.data, first + b, f, r.v);
+      if (phase == 0) {
+        for (int j = 0; j < 8; ++j) sum += r.v[j];  // idle channels are 0
+      } else if (phase == 1) {
+        for (int j = 0; j < 8; ++j) {
+          const float away = b * 8 + j < in.channels ? r.v[j] - r.mean : 0.0f;
+          sum += away * away;
+        }
+      } else {
+        float w[8], v[8];
+        for (int j = 0; j < 8; ++j) v[j] = (r.v[j] - r.mean) * factor;
+        if (weight) {
+          load8(weight, b, Format::single, w);
+          for (int j = 0; j < 8; ++j) v[j] *= w[j];
+        }
+        if (bias) {
+          load8(bias, b, Format::single, w);
+          for (int j = 0; j < 8; ++j) v[j] += w[j];
+        }
+        clear_idle(v, b, in.channels);
+        store8(out.data, first + b, f, v);
       }
     }
-    const float factor = 1.0f / sqrtf(square / count + eps);
-    for (int b = 0; b < in.blocks; ++b) {
-      load8(in.data, i * in.blocks + b, f, v);
-      for (int j = 0; j < 8; ++j) {
-        v[j] = (v[j] - mean) * factor;
-        if (weight) v[j] *= weight[b * 8 + j];
-        if (bias) v[j] += bias[b * 8 + j];
-      }
-      clear_idle(v, b, in.channels);
-      store8(out.data, i * in.blocks + b, f, v);
-    }
+    if (phase < 2) sums[t.index] = sum;
   }
 };
 
 // Means in a window around every step-th pixel, moved inside the frame: sums down the columns that move with
-// the window, then along the rows. They are taken anew every so many pixels.
+// the window, then along the rows. They are taken anew every so many places.
 struct WindowAxis {
   static constexpr int kAnew = 128;
   int n, k;  // k <= n
   int step, places;
+  int together;  // places of a thread's, or 0
   FD_HD int start(int place) const {
     const int64_t at = int64_t(place) * step - k / 2;
     return at < 0 ? 0 : at > n - k ? n - k : static_cast<int>(at);
   }
-  FD_HD int segment() const { return step < kAnew ? kAnew / step : 1; }  // places
+  FD_HD int segment() const { return together ? together : step < kAnew ? kAnew / step : 1; }
   FD_HD int segments() const { return (places + segment() - 1) / segment(); }
   // use(i, sum) for the places of a segment; add(i, sign) adds a pixel's numbers to the sum.
   template <class Add, class Use>
   FD_HD void run(int which, float (&sum)[8], Add add, Use use) const {
     const int first = which * segment(), end = first + segment() < places ? first + segment() : places;
     int from = start(first);
+#if defined(__CUDA_ARCH__)
+#pragma unroll 8
+#endif
     for (int i = from; i < from + k; ++i) add(i, 1.0f);
     for (int i = first; i < end; ++i) {
-      for (const int to = start(i); from < to; ++from) {
+      const int to = start(i);
+#if defined(__CUDA_ARCH__)
+#pragma unroll 4
+#endif
+      for (; from < to; ++from) {
         add(from + k, 1.0f);
         add(from, -1.0f);
       }

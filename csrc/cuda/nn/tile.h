@@ -109,9 +109,12 @@ __device__ __forceinline__ void multiply_by_tensor_cores(float (&sum)[MT][NT][4]
 template <class T, int MT, int NT>
 FD_HD void multiply_by_threads(float (&sum)[MT][NT][4], const T* shared, const Rows16& rows,
                                const std::int32_t* offsets, const T* b, int lane) {
-  FD_LOOP
+  const std::int32_t low = offsets[0], high = offsets[1];
+#if defined(__CUDA_ARCH__)
+#pragma unroll 8
+#endif
   for (int k = 0; k < 16; ++k) {
-    const int column = offsets[k / 8] + k % 8;
+    const int column = (k < 8 ? low : high) + k % 8;
     float left[MT][2], right[NT][2];
     FD_UNROLL
     for (int n = 0; n < NT; ++n)
