@@ -62,26 +62,38 @@ class DeviceDeconvolver final : public Deconvolver<T> {
               const std::function<void()>& poll) override {
     const std::lock_guard<std::mutex> lock(mutex_);
     Call call(*this, planes, stream);
-    prepare(planes);
+    prepare(planes, kMostTogether);
     const RegPower<T> reg = reg_power(options);
     const Findings all = findings(planes.size(), false);
-    look_at_all(planes, all, false);
+    const bool one_job = look_at_all(planes, all, false);
     pipeline_.run(planes, problem_.grid.frame, all.any, [&](std::size_t first, const auto& mine) {
-      for (std::size_t i = 0; i < mine.size(); ++i) {
+      const bool at_once =
+          alike(mine, 0, together_).count == planes.size();  // looked at before any is written
+      if (one_job && !at_once) look_at_job(mine, all, false);
+      for (std::size_t i = 0; i < mine.size();) {
         const PlaneView<T>& plane = mine[i].view;
+        const Alike group = alike(mine, i, together_);
         const Findings own = of_plane(all, first + i);
         Replay::Key key = key_of(plane, 'w').add(own.own).add(own.any).add(reg.kind).add(options.balance);
-        queue(key, true, [&](auto& given_engine) {
-          const Rows occupied = problem_.dark_outside ? Rows::frame : Rows::all;
-          const WienerFilter<T> filter{options.balance, removed_power<T>, T(1.0 / problem_.grid.pixels())};
-          AfterForward engine{given_engine, [&] {
-                                if (planes.size() == 1 && !is_small()) all_looked_at();
-                              }};
-          fastdeblur::wiener(engine, spectrum_.data(), occupied,
-                             CheckedSource<T>{data_.reader(plane.image), own, limit_}, otf(plane),
-                             RegularizedFilter<T>{filter, reg}, WriteSink<T>{writer(plane.out, all)});
-        });
+        key.add(group.count).add(group.image_step).add(group.out_step);
+        queue(
+            key, true,
+            [&](auto& given_engine) {
+              const Rows occupied = problem_.dark_outside ? Rows::frame : Rows::all;
+              const WienerFilter<T> filter{options.balance, removed_power<T>,
+                                           T(1.0 / problem_.grid.pixels())};
+              AfterForward engine{given_engine, [&] {
+                                    if (at_once && !is_small()) all_looked_at();
+                                  }};
+              const CheckedSource<T> source{data_.reader(plane.image, {}, group.image_step), own, limit_};
+              Writer<T> out = writer(plane.out, all);
+              out.plane_step = group.out_step;
+              fastdeblur::wiener(engine, spectrum_.data(), occupied, source, otf(plane),
+                                 RegularizedFilter<T>{filter, reg}, WriteSink<T>{out});
+            },
+            static_cast<int>(group.count));
         poll();
+        i += group.count;
       }
     });
     call.finish(planes, all, false);
@@ -92,7 +104,7 @@ class DeviceDeconvolver final : public Deconvolver<T> {
                        const std::function<void()>& poll) override {
     const std::lock_guard<std::mutex> lock(mutex_);
     Call call(*this, planes, stream);
-    prepare(planes);
+    prepare(planes, 1);
     const Rows domain = problem_.dark_outside ? Rows::frame : Rows::all;
     const Rows observed = problem_.extended ? Rows::all : Rows::frame;
     const bool repeats = !progress && options.iterations <= kMostRecorded;
@@ -102,8 +114,9 @@ class DeviceDeconvolver final : public Deconvolver<T> {
     if (progress && std::any_of(planes.begin(), planes.end(), [](const auto& p) { return !p.out_on_device; }))
       estimate_.require(estimate_size());
     const Findings all = findings(planes.size(), true);
-    look_at_all(planes, all, true);
+    const bool one_job = look_at_all(planes, all, true);
     pipeline_.run(planes, problem_.grid.frame, all.any, [&](std::size_t first, const auto& mine) {
+      if (one_job && mine.size() > 1) look_at_job(mine, all, true);
       for (std::size_t i = 0; i < mine.size(); ++i) {
         const PlaneView<T>& plane = mine[i].view;
         const auto index = static_cast<std::int64_t>(first + i);
@@ -151,7 +164,10 @@ class DeviceDeconvolver final : public Deconvolver<T> {
     const Grid& g = problem.grid;
     double spectrum = 0;
     double total = PassPlan<T, Launcher>::bytes(g, limits, wanted, spectrum);
-    total += spectrum * (1 + static_cast<double>(problem.psf_count));
+    const bool several =
+        many_planes && !richardson_lucy && wanted == PassKind::fused && FusedPlan<T>::can(g, limits);
+    total += spectrum *
+             (static_cast<double>(several ? kMostTogether : 1) + static_cast<double>(problem.psf_count));
     const auto pixels = [](const std::array<std::int64_t, 3>& n) {
       return static_cast<double>(n[0]) * static_cast<double>(n[1]) * static_cast<double>(n[2]) * sizeof(T);
     };
@@ -239,10 +255,50 @@ class DeviceDeconvolver final : public Deconvolver<T> {
     }
   }
 
-  // Memory and transfer functions.
-  void prepare(const std::vector<LocatedPlane<T>>& planes) {
+  // Planes that passes work on at once, at most: the channels of an image.
+  static constexpr std::size_t kMostTogether = 4;
+
+  // Planes from one on that differ by a constant distance in memory only.
+  struct Alike {
+    std::size_t count = 1;
+    std::int64_t image_step = 0, out_step = 0;  // bytes
+  };
+  static Alike alike(const std::vector<LocatedPlane<T>>& planes, std::size_t first, std::size_t most) {
+    const auto bytes = [](const void* to, const void* from) {
+      return static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(to) -
+                                       reinterpret_cast<std::intptr_t>(from));
+    };
+    Alike group;
+    const PlaneView<T>& a = planes[first].view;
+    for (std::size_t k = first + 1; k < planes.size() && group.count < most; ++k, ++group.count) {
+      const PlaneView<T>& b = planes[k].view;
+      const std::int64_t image = bytes(b.image.data, planes[k - 1].view.image.data),
+                         out = bytes(b.out.data, planes[k - 1].view.out.data);
+      if (k == first + 1) {
+        group.image_step = image;
+        group.out_step = out;
+      }
+      if (a.weights || b.weights || a.psf != b.psf || a.image.element != b.image.element ||
+          a.image.stride != b.image.stride || a.out.stride != b.out.stride || image != group.image_step ||
+          out != group.out_step)
+        break;
+    }
+    if (group.count == 1) group.image_step = group.out_step = 0;
+    return group;
+  }
+
+  // Memory and transfer functions. together: planes that would be worked on at once, if there is room.
+  void prepare(const std::vector<LocatedPlane<T>>& planes, std::size_t together) {
     passes_.prepare();
-    spectrum_.require(passes_.spectrum_size());
+    together_ = passes_.kind() == PassKind::fused ? std::min(together, planes.size()) : 1;
+    const std::int64_t one = passes_.spectrum_size();
+    try {
+      spectrum_.require(static_cast<std::int64_t>(together_) * one);
+    } catch (const OutOfDeviceMemory&) {
+      if (together_ == 1) throw;
+      together_ = 1;
+      spectrum_.require(one);
+    }
     if (!prepared_) {
       data_.upload(problem_.data_maps, problem_.grid);
       init_.upload(problem_.init_maps, problem_.grid);
@@ -339,17 +395,16 @@ class DeviceDeconvolver final : public Deconvolver<T> {
       if (flags[i]) throw BadImage{static_cast<std::int64_t>(i), static_cast<Bad>(flags[i])};
   }
 
-  // A call that restores several images writes none of them if one is bad. (A single one is looked at while
+  // A call that restores several images writes none of them if one is bad: they are looked at before, or here
+  // said to be one job, which looks at its own on the device. (What is worked on at once is looked at while
   // it is first used, before anything is written.)
-  void look_at_all(const std::vector<LocatedPlane<T>>& planes, const Findings& all, bool positive) {
-    if (planes.size() < 2) return;
+  bool look_at_all(const std::vector<LocatedPlane<T>>& planes, const Findings& all, bool positive) {
+    if (Pipeline<T>::is_one_job(planes, problem_.grid.frame)) return true;
     for (std::size_t i = 0; i < planes.size(); ++i) {
       const LocatedPlane<T>& p = planes[i];
       if (!can_be_bad(p.view.image.element, positive) && !p.view.weights) continue;
       if (p.image_on_device && (p.weights_on_device || !p.view.weights)) {
-        const CheckedSource<T> source{data_.reader(p.view.image, p.view.weights), of_plane(all, i), limit_};
-        passes_.with_engine(arena_.stream(),
-                            [&](auto& engine) { engine.scan(Rows::frame, LookAtAll<T>{source}); });
+        scan(p.view, {}, of_plane(all, i));
       } else if (!p.image_on_device && !p.weights_on_device) {
         const Bad bad = look_at_host(p.view.image, p.view.weights, problem_.grid.frame, limit_);
         const int found = static_cast<int>(bad) & all.relevant;
@@ -359,6 +414,23 @@ class DeviceDeconvolver final : public Deconvolver<T> {
       }
     }
     all_looked_at();
+    return false;
+  }
+  // All of its arrays are on the device.
+  void look_at_job(const std::vector<LocatedPlane<T>>& planes, const Findings& all, bool positive) {
+    for (std::size_t i = 0; i < planes.size();) {
+      const Alike group = alike(planes, i, planes.size());
+      const PlaneView<T>& p = planes[i].view;
+      if (can_be_bad(p.image.element, positive) || p.weights) scan(p, group, of_plane(all, i));
+      i += group.count;
+    }
+    all_looked_at();
+  }
+  void scan(const PlaneView<T>& p, const Alike& group, const Findings& own) {
+    const CheckedSource<T> source{data_.reader(p.image, p.weights, group.image_step), own, limit_};
+    passes_.with_engine(arena_.stream(), [&](auto& engine) {
+      engine.scan(Rows::frame, LookAtAll<T>{source, static_cast<int>(group.count)});
+    });
   }
 
   Writer<T> writer(const MutableImageView<T>& out, const Findings& all) const {
@@ -377,11 +449,11 @@ class DeviceDeconvolver final : public Deconvolver<T> {
 
   // f(engine), from a graph where it is small and repeats.
   template <class F>
-  void queue(const Replay::Key& key, bool can_repeat, F f) {
+  void queue(const Replay::Key& key, bool can_repeat, F f, int planes = 1) {
     if (can_repeat && is_small())
-      replay_.run(key, arena_, [&](Stream stream) { passes_.with_engine(stream, f); });
+      replay_.run(key, arena_, [&](Stream stream) { passes_.with_engine(stream, f, planes); });
     else
-      passes_.with_engine(arena_.stream(), f);
+      passes_.with_engine(arena_.stream(), f, planes);
   }
 
   static Replay::Key key_of(const PlaneView<T>& plane, char method) {
@@ -482,6 +554,7 @@ class DeviceDeconvolver final : public Deconvolver<T> {
   OwnStream side_;
   OwnEvent looked_at_;  // all images of the call
   Pinned found_;
+  std::size_t together_ = 1;
   bool looked_ = false, started_ = false, prepared_ = false, tables_ready_ = false;
   PassPlan<T, Launcher> passes_;
   Extensions<T> data_, init_;

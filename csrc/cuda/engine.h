@@ -23,8 +23,9 @@ struct OnceKernel {
 template <class T, class Passes, class Launcher>
 class CudaEngine {
  public:
-  CudaEngine(Passes& passes, Launcher& launcher, Stream stream, const Grid& grid, void* parts)
-      : passes_(passes), launcher_(launcher), stream_(stream), grid_(grid), parts_(parts) {}
+  // planes: that every call works on, if the passes can; of these rows and scan know one only.
+  CudaEngine(Passes& passes, Launcher& launcher, Stream stream, const Grid& grid, void* parts, int planes)
+      : passes_(passes), launcher_(launcher), stream_(stream), grid_(grid), parts_(parts), planes_(planes) {}
 
   Stream stream() const { return stream_; }
   Launcher& launcher() const { return launcher_; }
@@ -32,16 +33,16 @@ class CudaEngine {
 
   template <class Source>
   void rows_forward(Complex<T>* spectrum, Rows which, const Source& source) {
-    passes_.rows_forward(stream_, spectrum, which, source);
+    passes_.rows_forward(stream_, spectrum, which, source, planes_);
   }
   void columns(Complex<T>* spectrum, Rows in, Rows out, Complex<T>* otf, MulOtf<T>) {
-    passes_.columns(stream_, spectrum, in, out, OtfFilter<T>{otf, OtfFilter<T>::blur});
+    passes_.columns(stream_, spectrum, in, out, OtfFilter<T>{otf, OtfFilter<T>::blur}, planes_);
   }
   void columns(Complex<T>* spectrum, Rows in, Rows out, Complex<T>* otf, MulConjOtf<T>) {
-    passes_.columns(stream_, spectrum, in, out, OtfFilter<T>{otf, OtfFilter<T>::adjoint});
+    passes_.columns(stream_, spectrum, in, out, OtfFilter<T>{otf, OtfFilter<T>::adjoint}, planes_);
   }
   void columns(Complex<T>* spectrum, Rows in, Rows out, Complex<T>* otf, const RegularizedFilter<T>& f) {
-    passes_.columns(stream_, spectrum, in, out, WienerColumns<T>{otf, f});
+    passes_.columns(stream_, spectrum, in, out, WienerColumns<T>{otf, f}, planes_);
   }
   // Keeps the spectrum's transform as a transfer function; the spectrum is lost.
   void store_otf(Complex<T>* spectrum, Complex<T>* otf) {
@@ -53,7 +54,7 @@ class CudaEngine {
   }
   template <class Sink>
   void rows_inverse(Complex<T>* spectrum, Rows which, const Sink& s) {
-    either(s, [&](const auto& g) { passes_.rows_inverse(stream_, spectrum, which, g, g.result()); });
+    either(s, [&](const auto& g) { passes_.rows_inverse(stream_, spectrum, which, g, g.result(), planes_); });
   }
 
   // f(row, c, m, x, sum) without a transform.
@@ -86,6 +87,7 @@ class CudaEngine {
   Stream stream_;
   const Grid& grid_;
   void* parts_;
+  int planes_;
 };
 
 }  // namespace fastdeblur::cuda

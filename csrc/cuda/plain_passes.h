@@ -180,19 +180,19 @@ struct PlainColumns {
 template <class T, class Launcher>
 class PlainPasses {
  public:
-  // parts: where kernels run, room for row_blocks accumulators of the largest kind.
+  // parts: where kernels run, room for row_blocks accumulators of the largest kind. They work on one plane.
   PlainPasses(const PlainPlan<T>& plan, Launcher& launcher, void* parts, void* workspace)
       : plan_(plan), launcher_(launcher), parts_(parts), workspace_(workspace) {}
 
   template <class Source>
-  void rows_forward(Stream stream, Complex<T>* spectrum, Rows which, const Source& s) {
+  void rows_forward(Stream stream, Complex<T>* spectrum, Rows which, const Source& s, int = 1) {
     each(stream, PlainForward<T, Source>{in_place(spectrum, which), s}, nullptr);
     plan_.transform(spectrum, true, workspace_, stream);
   }
 
   // Rows outside `in` are 0 already: the pass before has filled them.
   template <class Filter>
-  void columns(Stream stream, Complex<T>* spectrum, Rows, Rows, const Filter& f) {
+  void columns(Stream stream, Complex<T>* spectrum, Rows, Rows, const Filter& f, int = 1) {
     const Grid& g = plan_.grid();
     each_pixel(launcher_, stream, RowTiles(g.rows(), g.full[1], g.half()),
                PlainColumns<T, Filter>{spectrum, static_cast<int>(g.half()), f}, parts_, nullptr);
@@ -208,7 +208,7 @@ class PlainPasses {
 
   template <class Sink>
   void rows_inverse(Stream stream, Complex<T>* spectrum, Rows which, const Sink& s,
-                    typename Sink::Accumulator* result = nullptr) {
+                    typename Sink::Accumulator* result = nullptr, int = 1) {
     plan_.transform(spectrum, false, workspace_, stream);
     each(stream, PlainInverse<T, Sink>{in_place(spectrum, which), s}, result);
   }

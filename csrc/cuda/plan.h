@@ -48,18 +48,18 @@ class PassPlan {
     }
   }
 
-  // f(engine) on a stream.
+  // f(engine) on a stream. planes: at once, 1 where passes are plain.
   template <class F>
-  void with_engine(Stream stream, F f) {
+  void with_engine(Stream stream, F f, int planes = 1) {
     if (fused_) {
       FusedPasses<T, Launcher> passes(*fused_, launcher_, parts_.data());
       CudaEngine<T, FusedPasses<T, Launcher>, Launcher> engine(passes, launcher_, stream, grid_,
-                                                               parts_.data());
+                                                               parts_.data(), planes);
       f(engine);
     } else {
       PlainPasses<T, Launcher> passes(*plain_, launcher_, parts_.data(), workspace_.data());
       CudaEngine<T, PlainPasses<T, Launcher>, Launcher> engine(passes, launcher_, stream, grid_,
-                                                               parts_.data());
+                                                               parts_.data(), 1);
       f(engine);
     }
   }

@@ -29,8 +29,8 @@ FD_HD_SHARED void raise(Flag* own, Flag* any, Flag bits) {
 struct Findings {
   int *own, *any;
   int relevant;
-  FD_HD void add(int bits) const {
-    if (bits & relevant) raise(own, any, bits & relevant);
+  FD_HD void add(int bits, int plane = 0) const {
+    if (bits & relevant) raise(own + plane, any, bits & relevant);
   }
 };
 
@@ -66,22 +66,17 @@ template <class T>
 struct OtfFilter {
   Complex<T>* otf;
   enum Kind { store, blur, adjoint } kind;
-  struct Held {
-    Complex<T> h;
-    std::int64_t at;
-  };
-  FD_HD Held fetch(const Frequency& f) const {
-    return {kind == store ? Complex<T>{T(0), T(0)} : otf[f.at], f.at};
-  }
-  FD_HD void apply(T& re, T& im, const Held& held) const {
+  using Held = Complex<T>;
+  FD_HD Held fetch(const Frequency& f) const { return kind == store ? Held{T(0), T(0)} : otf[f.at]; }
+  FD_HD void apply(T& re, T& im, const Held& h, const Frequency& f) const {
     if (kind == store)
-      otf[held.at] = {re, im};
+      otf[f.at] = {re, im};
     else if (kind == blur)
-      MulOtf<T>{}(re, im, held.h.re, held.h.im);
+      MulOtf<T>{}(re, im, h.re, h.im);
     else
-      MulConjOtf<T>{}(re, im, held.h.re, held.h.im);
+      MulConjOtf<T>{}(re, im, h.re, h.im);
   }
-  FD_HD void operator()(T& re, T& im, const Frequency& f) const { apply(re, im, fetch(f)); }
+  FD_HD void operator()(T& re, T& im, const Frequency& f) const { apply(re, im, fetch(f), f); }
 };
 
 // --- Wiener ---
@@ -117,8 +112,10 @@ struct WienerColumns {
     T reg;
   };
   FD_HD Held fetch(const Frequency& at) const { return {otf[at.at], f.reg(at)}; }
-  FD_HD void apply(T& re, T& im, const Held& held) const { f.filter(re, im, held.h.re, held.h.im, held.reg); }
-  FD_HD void operator()(T& re, T& im, const Frequency& at) const { apply(re, im, fetch(at)); }
+  FD_HD void apply(T& re, T& im, const Held& held, const Frequency&) const {
+    f.filter(re, im, held.h.re, held.h.im, held.reg);
+  }
+  FD_HD void operator()(T& re, T& im, const Frequency& at) const { apply(re, im, fetch(at), at); }
 };
 
 // Reads an image and looks at it.
@@ -135,7 +132,7 @@ struct CheckedSource {
     int bits = 0;
     FD_UNROLL
     for (int q = 0; q < R; ++q) bits |= look_at(v[q].re, limit) | look_at(v[q].im, limit);
-    findings.add(bits);
+    findings.add(bits, s.plane);
   }
   FD_HD T operator()(int c, int m, int x) const {
     const T value = reader(c, m, x);
@@ -151,6 +148,7 @@ struct Writer {
   std::int64_t stride[3];
   int frame[3];
   const int* bad;
+  std::int64_t plane_step = 0;  // bytes
 
   FD_HD void operator()(T value, int c, int m, int x) const {
     if (c < frame[0] && m < frame[1] && x < frame[2] && *bad == 0)
@@ -159,7 +157,7 @@ struct Writer {
   template <int R>
   FD_HD void drain(const Complex<T> (&v)[R], const Strip& s) const {
     if (s.c >= frame[0] || s.m >= frame[1] || *bad != 0) return;
-    char* row = data + s.c * stride[0] + s.m * stride[1];
+    char* row = data + s.c * stride[0] + s.m * stride[1] + s.plane * plane_step;
     T* own = reinterpret_cast<T*>(row);
     if (stride[2] == sizeof(T) && s.last<R>() < frame[2] && pairs_lie(own)) {
       store_row<R>(own, s, v);
@@ -194,8 +192,11 @@ template <class T>
 struct LookAtAll {
   using Accumulator = Nothing;
   CheckedSource<T> source;
+  int planes;
   FD_HD void operator()(int, int c, int m, int x, Nothing&) const {
-    if (x < source.reader.axis[2].frame) source(c, m, x);
+    if (x >= source.reader.axis[2].frame) return;
+    for (int plane = 0; plane < planes; ++plane)
+      source.findings.add(look_at(source.reader.pixel(plane, c, m, x), source.limit), plane);
   }
 };
 

@@ -115,7 +115,7 @@ struct Reader;
 // kernel reads in some thirty places, and all of this in each of them would be most of what there is to
 // compile.
 template <class T>
-FD_HD_SHARED T read_any(const Reader<T>& reader, int c, int m, int x);
+FD_HD_SHARED T read_any(const Reader<T>& reader, int plane, int c, int m, int x);
 
 // Reads weight times image where there are weights, and 0 where the weight is 0, whatever the image holds
 // there.
@@ -123,12 +123,13 @@ template <class T>
 struct Reader {
   Pixels image, weights;
   Extension<T> axis[3];
+  std::int64_t plane_step = 0;  // bytes from one plane's image to the next; weighed ones are alone
 
   FD_HD bool in_frame(int c, int m, int x) const {
     return c < axis[0].frame && m < axis[1].frame && x < axis[2].frame;
   }
-  FD_HD T pixel(int c, int m, int x) const {
-    const T value = image.at<T>(c, m, x);
+  FD_HD T pixel(int plane, int c, int m, int x) const {
+    const T value = load_element<T>(image.element, image.address(c, m, x) + plane * plane_step);
     if (!weights.data) return value;
     const T weight = weights.at<T>(c, m, x);
     return weight > T(0) ? weight * value : T(0);
@@ -136,7 +137,7 @@ struct Reader {
   FD_HD T operator()(int c, int m, int x) const {
     if (in_frame(c, m, x) && image.element == kOwnElement<T> && !weights.data)
       return *reinterpret_cast<const T*>(image.address(c, m, x));
-    return read_any(*this, c, m, x);
+    return read_any(*this, 0, c, m, x);
   }
 
   // All of a strip; the pixels of the commonest images in one group of loads.
@@ -146,7 +147,7 @@ struct Reader {
     const bool row_inside = s.c < axis[0].frame && s.m < axis[1].frame, own = image.element == kOwnElement<T>;
     unsigned left = all;
     if (!weights.data && row_inside) {
-      const char* row = image.address(s.c, s.m, 0);
+      const char* row = image.address(s.c, s.m, 0) + s.plane * plane_step;
       const int frame = axis[2].frame;
       if (own)
         left = load_strip<T>(row, image.stride[2], frame, s, v);
@@ -157,7 +158,7 @@ struct Reader {
     } else if (!weights.data && own) {
       left = fill_from_other_rows(v, s);
     }
-    if (left) one_by_one(v, s, left, [&](int x, T& value) { value = read_any(*this, s.c, s.m, x); });
+    if (left) one_by_one(v, s, left, [&](int x, T& value) { value = read_any(*this, s.plane, s.c, s.m, x); });
   }
 
  private:
@@ -173,8 +174,9 @@ struct Reader {
       const T weight = axis[0].weight(a, s.c) * axis[1].weight(b, s.m);
       if (weight == T(0)) continue;
       Complex<T> other[R];
-      left = load_strip<T>(image.address(axis[0].source(a, s.c), axis[1].source(b, s.m), 0), image.stride[2],
-                           axis[2].frame, s, other);
+      const char* row =
+          image.address(axis[0].source(a, s.c), axis[1].source(b, s.m), 0) + s.plane * plane_step;
+      left = load_strip<T>(row, image.stride[2], axis[2].frame, s, other);
       FD_UNROLL
       for (int q = 0; q < R; ++q) {
         v[q].re += weight * other[q].re;
@@ -186,7 +188,7 @@ struct Reader {
 };
 
 template <class T>
-FD_HD_SHARED T read_any(const Reader<T>& reader, int c, int m, int x) {
+FD_HD_SHARED T read_any(const Reader<T>& reader, int plane, int c, int m, int x) {
   const Extension<T>* axis = reader.axis;
   const bool inside = reader.in_frame(c, m, x);
   T sum = T(0);
@@ -194,7 +196,7 @@ FD_HD_SHARED T read_any(const Reader<T>& reader, int c, int m, int x) {
     const int a = i >> 2, b = i >> 1 & 1, d = i & 1;
     const T weight = axis[0].weight(a, c) * axis[1].weight(b, m) * axis[2].weight(d, x);
     if (weight == T(0)) continue;
-    const T value = reader.pixel(axis[0].source(a, c), axis[1].source(b, m), axis[2].source(d, x));
+    const T value = reader.pixel(plane, axis[0].source(a, c), axis[1].source(b, m), axis[2].source(d, x));
     sum += weight * value;
   }
   return sum;
@@ -225,8 +227,8 @@ class Extensions {
     }
   }
 
-  Reader<T> reader(const ImageView& image, const ImageView& weights = {}) const {
-    return {Pixels(image), Pixels(weights), {axis_[0], axis_[1], axis_[2]}};
+  Reader<T> reader(const ImageView& image, const ImageView& weights = {}, std::int64_t plane_step = 0) const {
+    return {Pixels(image), Pixels(weights), {axis_[0], axis_[1], axis_[2]}, plane_step};
   }
 
  private:

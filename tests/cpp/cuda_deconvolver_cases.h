@@ -328,6 +328,99 @@ void compare(Element element, const Setting& s, PassKind kind, bool on_device, b
   require(device.idle(), "everything given back");
 }
 
+// Planes that differ by a constant distance, which passes work on at once: the channels of an image, or a
+// batch. One bad pixel, and none is written.
+template <class T>
+void compare_alike(Element element, const Setting& s, PassKind kind, bool on_device, std::size_t count,
+                   bool channels, std::mt19937& random) {
+  const std::int64_t h = s.frame[0], m = s.frame[1], w = s.frame[2], n = static_cast<std::int64_t>(count);
+  const Problem<T> problem = problem_of<T>(s.frame, s.more, s.psf, s.around, 1, random);
+  Device device;
+  HostRuntime* runtime = nullptr;
+  auto ours = stepped<T>(device, problem, kind, &runtime);
+  const auto theirs = make_deconvolver<T>(problem, h == 1 && m == 1);
+  const Shape whole = channels ? Shape{h, m, w * n} : Shape{h * n, m, w};
+  Array all = Array::make(element, whole, random, 1, 100, false);
+  const std::ptrdiff_t in = all.view.stride[2], e = sizeof(T);
+  const auto plane_of = [&](const void* data, std::ptrdiff_t size, std::size_t i) {
+    const auto k = static_cast<std::ptrdiff_t>(i);
+    return static_cast<const char*>(data) + (channels ? k * size : k * h * m * w * size);
+  };
+  const auto strides = [&](std::ptrdiff_t size) {
+    const std::ptrdiff_t pixel = channels ? n * size : size;
+    return std::array<std::ptrdiff_t, 3>{m * w * pixel, w * pixel, pixel};
+  };
+  std::vector<T> expected(static_cast<std::size_t>(h * m * w * n), T(-7)), got(expected);
+  const auto planes = [&](std::vector<T>& out) {
+    std::vector<LocatedPlane<T>> result;
+    for (std::size_t i = 0; i < count; ++i) {
+      const ImageView image{plane_of(all.view.data, in, i), element, strides(in)};
+      const MutableImageView<T> to{reinterpret_cast<T*>(const_cast<char*>(plane_of(out.data(), e, i))),
+                                   strides(e)};
+      result.push_back({{image, to, 0, {}, {}}, on_device, on_device, on_device, on_device});
+    }
+    return result;
+  };
+  const auto views = [](const std::vector<LocatedPlane<T>>& located) {
+    std::vector<PlaneView<T>> result;
+    for (const auto& p : located) result.push_back(p.view);
+    return result;
+  };
+  const Stream stream = reinterpret_cast<Stream>(std::uintptr_t(on_device ? 1 : 0));
+  const auto no_poll = [] {};
+  const WienerOptions<T> options{T(0.05)};
+  theirs->wiener(views(planes(expected)), options, no_poll);
+  for (int repeat = 0; repeat < 3; ++repeat) {
+    std::fill(got.begin(), got.end(), T(-7));
+    ours->wiener(planes(got), options, stream, no_poll);
+    if (on_device) runtime->synchronize(stream);
+    require(distance(got, expected) < (sizeof(T) == 4 ? 2e-5 : 1e-12), "planes at once");
+  }
+  RichardsonLucyOptions run;
+  run.iterations = 3;
+  theirs->richardson_lucy(views(planes(expected)), run, false, {}, no_poll);
+  ours->richardson_lucy(planes(got), run, false, {}, stream, no_poll);
+  if (on_device) runtime->synchronize(stream);
+  require(distance(got, expected) < (sizeof(T) == 4 ? 2e-5 : 1e-12), "planes in turn");
+  if (element != Element::f32) return;
+  for (std::size_t bad = 0; bad < count; ++bad) {
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    char* where = const_cast<char*>(plane_of(all.view.data, in, bad)) + (h * m * w / 2) * strides(in)[2];
+    float kept;
+    std::memcpy(&kept, where, sizeof kept);
+    std::memcpy(where, &nan, sizeof nan);
+    std::fill(got.begin(), got.end(), T(-7));
+    std::int64_t found = -1;
+    try {
+      ours->wiener(planes(got), options, stream, no_poll);
+    } catch (const BadImage& image) {
+      found = image.plane;
+    }
+    require(found == static_cast<std::int64_t>(bad), "bad plane found");
+    for (const T x : got) require(x == T(-7), "no plane written");
+    std::memcpy(where, &kept, sizeof kept);
+  }
+}
+
+template <class T>
+void check_alike(std::mt19937& random) {
+  const Setting flat{{13, 1, 11}, {3, 0, 5}, {4, 1, 5}, Around::reflect},
+      odd{{6, 1, 9}, {2, 0, 6}, {3, 1, 4}, Around::zero},
+      deep{{3, 5, 6}, {2, 1, 2}, {2, 2, 3}, Around::reflect};
+  for (const bool on_device : {true, false})
+    for (const bool channels : {true, false})
+      for (const std::size_t count : {2, 3, 6})
+        for (const Setting& s : {flat, odd, deep}) {
+          context = std::to_string(count) + (channels ? " channels" : " images") +
+                    (on_device ? " on the device" : "") + ", " + std::to_string(s.frame[0]) + " rows";
+          compare_alike<T>(Element::f32, s, PassKind::fused, on_device, count, channels, random);
+          if (count != 3) continue;
+          compare_alike<T>(Element::u8, s, PassKind::fused, on_device, count, channels, random);
+          compare_alike<T>(Element::u16, s, PassKind::fused, on_device, count, channels, random);
+          compare_alike<T>(Element::f32, s, PassKind::plain, on_device, count, channels, random);
+        }
+}
+
 inline const char* name(Around around) {
   constexpr const char* names[] = {"periodic", "zero", "reflect", "unknown"};
   return names[static_cast<int>(around)];
@@ -347,6 +440,8 @@ void check_all() {
       {{3, 5, 6}, {2, 1, 2}, {2, 2, 3}, true},   {{5, 1, 40}, {4, 0, 8}, {5, 1, 12}, true},
       {{4, 3, 7}, {4, 2, 3}, {6, 3, 2}, true},
   };
+  std::mt19937 others(7);
+  check_alike<T>(others);
   int odd = 0;
   for (const auto& shape : shapes)
     for (const auto around : {Around::periodic, Around::zero, Around::reflect, Around::unknown})

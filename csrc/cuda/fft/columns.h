@@ -8,9 +8,9 @@
 namespace fastdeblur::cuda {
 
 // What a filter is told of the number that it works on. It is a function f(re, im, Frequency), or has the
-// type Held with Held fetch(Frequency), called for all numbers of a thread before any apply(re, im, Held).
-// `at` is a number of its own below the spectrum's size, that neighbouring threads have side by side: filters
-// keep transfer functions in this order, and a filter that stores what it sees makes them.
+// type Held with Held fetch(Frequency), called for all numbers of a thread before any apply(re, im, Held,
+// Frequency). `at` is a number of its own below the spectrum's size, that neighbouring threads have side by
+// side: filters keep transfer functions in this order, and a filter that stores what it sees makes them.
 struct Frequency {
   int c, m, k;
   std::int64_t at;
@@ -24,6 +24,20 @@ struct Slabs {
   int columns, middle, half;
 
   FD_HD int width() const { return 1 << log_width; }
+};
+
+// Planes that one launch works on, their spectra one after the other. Side by side run the same parts of all:
+// what lies between each other in memory, as channels do, is then read and written together.
+struct Planes {
+  Divider count;
+  std::int64_t spectrum = 0;  // elements of one
+
+  // Takes the plane out of a block's number.
+  FD_HD int take(Thread& t) const {
+    const int rest = count(t.block), plane = t.block - rest * count.value();
+    t.block = rest;
+    return plane;
+  }
 };
 
 // All threads over all (butterfly, line) of a stage: f(butterfly, line).
@@ -45,17 +59,20 @@ struct ColumnsKernel {
   const std::int32_t* middle_frequency;  // of a position along m
   int in, out;                           // rows c that are not 0, and that are wanted
   Filter filter;
+  Planes planes;
 
   FD_HD int inner() const { return fft.last - fft.first; }
   FD_HD int phases() const { return 3 + 2 * inner(); }
 
-  FD_HD void operator()(int phase, const Thread& t, Registers&) const {
+  FD_HD void operator()(int phase, const Thread& thread, Registers&) const {
     const int log = slabs.log_width;
+    Thread t = thread;
+    const std::int64_t spectrum = planes.take(t) * planes.spectrum;
     if (phase == 0) {
       if (fft.joined_first())
-        load<8>(t);
+        load<8>(t, spectrum);
       else
-        load<1>(t);
+        load<1>(t, spectrum);
     } else if (phase <= inner()) {
       run_stage(fft, fft.first + phase - 1, log, false, t);
     } else if (phase == inner() + 1) {
@@ -67,9 +84,9 @@ struct ColumnsKernel {
       run_stage(fft, fft.last - (phase - inner() - 1), log, true, t);
     } else {
       if (fft.joined_first())
-        store<8>(t);
+        store<8>(t, spectrum);
       else
-        store<1>(t);
+        store<1>(t, spectrum);
     }
   }
 
@@ -86,8 +103,8 @@ struct ColumnsKernel {
   }
 
   template <int R>
-  FD_HD void load(const Thread& t) const {
-    const Complex<T>* from = base(t);
+  FD_HD void load(const Thread& t, std::int64_t spectrum) const {
+    const Complex<T>* from = base(t) + spectrum;
     const int valid = lines(t), stride = slabs.middle << slabs.log_width, span = first_span<R>(fft);
     each_item(t, fft.length / R, slabs.log_width, [&](int i, int line) {
       Complex<T> v[R];
@@ -124,7 +141,7 @@ struct ColumnsKernel {
         for (int q = 0; q < R; ++q) held[q] = filter.fetch(of(q));
         last_forward<R>(i, line, log, tile, v);
         FD_UNROLL
-        for (int q = 0; q < R; ++q) filter.apply(v[q].re, v[q].im, held[q]);
+        for (int q = 0; q < R; ++q) filter.apply(v[q].re, v[q].im, held[q], of(q));
       } else {
         last_forward<R>(i, line, log, tile, v);
         FD_UNROLL
@@ -135,8 +152,8 @@ struct ColumnsKernel {
   }
 
   template <int R>
-  FD_HD void store(const Thread& t) const {
-    Complex<T>* to = base(t);
+  FD_HD void store(const Thread& t, std::int64_t spectrum) const {
+    Complex<T>* to = base(t) + spectrum;
     const int valid = lines(t), stride = slabs.middle << slabs.log_width, span = first_span<R>(fft);
     each_item(t, fft.length / R, slabs.log_width, [&](int i, int line) {
       Complex<T> v[R];
@@ -163,16 +180,19 @@ struct MiddleKernel {
   int rows;   // c that are worked on
   int valid;  // m that are not 0 (forward) or that are wanted (inverse)
   bool inverse;
+  Planes planes;
 
   FD_HD int phases() const { return 2 + fft.last - fft.first; }
 
-  FD_HD void operator()(int phase, const Thread& t, Registers&) const {
+  FD_HD void operator()(int phase, const Thread& thread, Registers&) const {
+    Thread t = thread;
+    const std::int64_t spectrum = planes.take(t) * planes.spectrum;
     if (phase > 0 && phase < phases() - 1) {
       run_stage(fft, inverse ? fft.last - phase : fft.first + phase - 1, slabs.log_width, inverse, t);
       return;
     }
     const int block = t.block / rows, c = t.block - block * rows;
-    Complex<T>* at = slabs.spectrum + block * slabs.slab +
+    Complex<T>* at = slabs.spectrum + spectrum + block * slabs.slab +
                      ((static_cast<std::int64_t>(c) * slabs.middle) << slabs.log_width);
     const bool natural = inverse == (phase > 0);
     if (natural ? fft.joined_first() : fft.joined_last())

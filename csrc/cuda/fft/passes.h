@@ -135,27 +135,28 @@ class FusedPasses {
 
   static bool can(const Grid& g, const Limits& limits) { return FusedPlan<T>::can(g, limits); }
 
-  // s(c, m, x) -> T
+  // s(c, m, x) -> T. planes: how many are worked on, with sources and sinks in strips only.
   template <class Source>
-  void rows_forward(Stream stream, Complex<T>* spectrum, Rows which, const Source& s) {
-    const Geometry geometry = plan_.row_geometry(which, 0);
+  void rows_forward(Stream stream, Complex<T>* spectrum, Rows which, const Source& s, int planes = 1) {
+    const Geometry geometry = of_planes(plan_.row_geometry(which, 0), planes);
     launcher_.launch(stream,
                      RowsForwardKernel<T, Source>{plan_.shape(spectrum, which), plan_.row_butterflies(), s,
-                                                  static_cast<int>(geometry.blocks) - 1},
+                                                  static_cast<int>(geometry.blocks) - 1, several(planes)},
                      geometry);
   }
 
   // f(re, im, Frequency) in place. Rows outside `in` count as 0; only rows inside `out` are valid afterwards.
   template <class Filter>
-  void columns(Stream stream, Complex<T>* spectrum, Rows in, Rows out, const Filter& f) {
+  void columns(Stream stream, Complex<T>* spectrum, Rows in, Rows out, const Filter& f, int planes = 1) {
     const Grid& g = plan_.grid();
     const Slabs<T> slabs = plan_.slabs(spectrum);
     const int in_c = reach(in, 0), out_c = reach(out, 0);
-    if (g.full[1] > 1) middle(stream, slabs, in_c, reach(in, 1), false);
-    launcher_.launch(
-        stream, ColumnsKernel<T, Filter>{slabs, plan_.column(), plan_.middle().frequency, in_c, out_c, f},
-        plan_.column_geometry());
-    if (g.full[1] > 1) middle(stream, slabs, out_c, reach(out, 1), true);
+    if (g.full[1] > 1) middle(stream, slabs, in_c, reach(in, 1), false, planes);
+    launcher_.launch(stream,
+                     ColumnsKernel<T, Filter>{slabs, plan_.column(), plan_.middle().frequency, in_c, out_c, f,
+                                              several(planes)},
+                     of_planes(plan_.column_geometry(), planes));
+    if (g.full[1] > 1) middle(stream, slabs, out_c, reach(out, 1), true, planes);
   }
 
   // f(value, c, m, x, sum) -> T between inverse and forward transform; *result (where kernels run) receives
@@ -163,14 +164,14 @@ class FusedPasses {
   template <class Program>
   void rows(Stream stream, Complex<T>* spectrum, Rows which, const Program& f,
             typename Program::Accumulator* result = nullptr) {
-    run_rows<RowsKernel<T, Program>>(stream, spectrum, which, f, result);
+    run_rows<RowsKernel<T, Program>>(stream, spectrum, which, result, f);
   }
 
   // s(value, c, m, x, sum)
   template <class Sink>
   void rows_inverse(Stream stream, Complex<T>* spectrum, Rows which, const Sink& s,
-                    typename Sink::Accumulator* result = nullptr) {
-    run_rows<RowsInverseKernel<T, Sink>>(stream, spectrum, which, s, result);
+                    typename Sink::Accumulator* result = nullptr, int planes = 1) {
+    run_rows<RowsInverseKernel<T, Sink>>(stream, spectrum, which, result, s, planes);
   }
 
  private:
@@ -178,17 +179,26 @@ class FusedPasses {
     return static_cast<int>(which == Rows::all ? plan_.grid().full[axis] : plan_.grid().frame[axis]);
   }
 
-  void middle(Stream stream, const Slabs<T>& slabs, int rows, int valid, bool inverse) {
-    launcher_.launch(stream, MiddleKernel<T>{slabs, plan_.middle(), rows, valid, inverse},
-                     plan_.middle_geometry(rows));
+  Planes several(int planes) const { return {Divider(planes), plan_.spectrum_size()}; }
+  static Geometry of_planes(Geometry g, int planes) {
+    g.blocks *= planes;
+    return g;
   }
 
-  template <class Kernel, class Program, class Accumulator>
-  void run_rows(Stream stream, Complex<T>* spectrum, Rows which, const Program& f, Accumulator* result) {
+  void middle(Stream stream, const Slabs<T>& slabs, int rows, int valid, bool inverse, int planes) {
+    launcher_.launch(stream, MiddleKernel<T>{slabs, plan_.middle(), rows, valid, inverse, several(planes)},
+                     of_planes(plan_.middle_geometry(rows), planes));
+  }
+
+  // more: how many planes, if the kernel knows of several.
+  template <class Kernel, class Program, class Accumulator, class... More>
+  void run_rows(Stream stream, Complex<T>* spectrum, Rows which, Accumulator* result, const Program& f,
+                More... more) {
     constexpr bool sums = sum_phases<Accumulator> > 0;
     Accumulator* parts = static_cast<Accumulator*>(parts_);
-    launcher_.launch(stream, Kernel{plan_.shape(spectrum, which), plan_.row_butterflies(), parts, f},
-                     plan_.row_geometry(which, sums ? sizeof(Accumulator) : 0));
+    launcher_.launch(
+        stream, Kernel{plan_.shape(spectrum, which), plan_.row_butterflies(), parts, f, several(more)...},
+        of_planes(plan_.row_geometry(which, sums ? sizeof(Accumulator) : 0), (1 * ... * more)));
     if constexpr (sums)
       launcher_.launch(stream, SumKernel<Accumulator>{parts, plan_.row_blocks(which), result},
                        Geometry{1, 256, 256 * static_cast<int>(sizeof(Accumulator))});

@@ -51,12 +51,12 @@ struct RowsShape {
   }
 
   // Half spectra from memory into the tile, as the inverse transform starts from them.
-  FD_HD void load(const Thread& t) const {
+  FD_HD void load(const Thread& t, std::int64_t spectrum = 0) const {
     Complex<T>* tile = t.shared<Complex<T>>();
     const int n = fft.length;
     each_pair(t, [&](int k, int line) {
       const Row r = row(t, line);
-      const Complex<T>* from = slabs.spectrum + offset(r);
+      const Complex<T>* from = slabs.spectrum + spectrum + offset(r);
       Complex<T> a{T(0), T(0)}, b = a;  // X[k], and X[n - k] of a packed row
       if (r.valid) {
         a = from[column(k)];
@@ -74,13 +74,13 @@ struct RowsShape {
     });
   }
 
-  FD_HD void store(const Thread& t) const {
+  FD_HD void store(const Thread& t, std::int64_t spectrum = 0) const {
     const Complex<T>* tile = t.shared<Complex<T>>();
     const int n = fft.length;
     each_pair(t, [&](int k, int line) {
       const Row r = row(t, line);
       if (!r.valid) return;
-      Complex<T>* to = slabs.spectrum + offset(r);
+      Complex<T>* to = slabs.spectrum + spectrum + offset(r);
       const Complex<T> z = tile[padded<T>((fft.position[k] << log_lines) + line)];
       if (!packed) {
         to[column(k)] = z;
@@ -114,8 +114,8 @@ struct RowsShape {
     for (int q = 0; q < R; ++q) v[q] = {f(v[q].re, s.x(q)), packed ? f(v[q].im, s.x(q) + 1) : T(0)};
   }
   template <int R>
-  FD_HD Strip strip(const Row& r, int i) const {
-    return {r.c, r.m, i, first_span<R>(fft), packed};
+  FD_HD Strip strip(const Row& r, int i, int plane = 0) const {
+    return {r.c, r.m, i, first_span<R>(fft), packed, plane};
   }
 };
 
@@ -132,6 +132,7 @@ struct RowsForwardKernel {
   Divider butterflies;
   Source source;
   int last_block;
+  Planes planes;
 
   FD_HD int inner() const { return shape.fft.stages - shape.fft.first; }
   FD_HD int phases() const { return 2 + inner(); }
@@ -140,24 +141,25 @@ struct RowsForwardKernel {
     // Rows beyond the frame are the last, and take longest: they begin first.
     Thread t = thread;
     t.block = last_block - thread.block;
+    const int plane = planes.take(t);
     if (phase == 0) {
       if (shape.fft.joined_first())
-        load<8>(t);
+        load<8>(t, plane);
       else
-        load<1>(t);
+        load<1>(t, plane);
     } else if (phase <= inner()) {
       run_stage(shape.fft, shape.fft.first + phase - 1, shape.log_lines, false, t);
     } else {
-      shape.store(t);
+      shape.store(t, plane * planes.spectrum);
     }
   }
 
  private:
   template <int R>
-  FD_HD void load(const Thread& t) const {
+  FD_HD void load(const Thread& t, int plane) const {
     shape.each_butterfly(t, butterflies, [&](int i, int line) {
       const auto r = shape.row(t, line);
-      const Strip strip = shape.template strip<R>(r, i);
+      const Strip strip = shape.template strip<R>(r, i, plane);
       Complex<T> v[R];
       FD_UNROLL
       for (int q = 0; q < R; ++q) v[q] = {T(0), T(0)};
@@ -183,22 +185,25 @@ struct RowsInverseKernel {
 
   RowsShape<T> shape;
   Divider butterflies;
-  Accumulator* parts;  // one a block
+  Accumulator* parts;  // one a block; several planes have none
   Sink sink;
+  Planes planes;
 
   FD_HD int inner() const { return shape.fft.stages - shape.fft.first; }
   FD_HD int phases() const { return 2 + inner() + sum_phases<Accumulator>; }
 
-  FD_HD void operator()(int phase, const Thread& t, Registers& registers) const {
+  FD_HD void operator()(int phase, const Thread& thread, Registers& registers) const {
+    Thread t = thread;
+    const int plane = planes.take(t);
     if (phase == 0) {
-      shape.load(t);
+      shape.load(t, plane * planes.spectrum);
     } else if (phase <= inner()) {
       run_stage(shape.fft, shape.fft.stages - phase, shape.log_lines, true, t);
     } else if (phase == inner() + 1) {
       if (shape.fft.joined_first())
-        store<8>(t, registers.sum);
+        store<8>(t, registers.sum, plane);
       else
-        store<1>(t, registers.sum);
+        store<1>(t, registers.sum, plane);
     } else if constexpr (sum_phases<Accumulator> > 0) {
       sum_block(phase - inner() - 2, t, registers.sum, parts + t.block);
     }
@@ -206,11 +211,11 @@ struct RowsInverseKernel {
 
  private:
   template <int R>
-  FD_HD void store(const Thread& t, Accumulator& sum) const {
+  FD_HD void store(const Thread& t, Accumulator& sum, int plane) const {
     shape.each_butterfly(t, butterflies, [&](int i, int line) {
       const auto r = shape.row(t, line);
       if (!r.valid) return;
-      const Strip strip = shape.template strip<R>(r, i);
+      const Strip strip = shape.template strip<R>(r, i, plane);
       Complex<T> v[R];
       last_inverse<R>(shape.fft, i, line, shape.log_lines, t.shared<Complex<T>>(), v);
       if constexpr (kInStrips<Sink>)

@@ -19,6 +19,7 @@ namespace fastdeblur::cuda {
 struct Strip {
   int c, m, i, span;
   bool packed;
+  int plane;  // of several that are worked on at once
 
   FD_HD int x(int q) const {
     const int j = i + q * span;
@@ -30,7 +31,7 @@ struct Strip {
     return x(R - 1) + (packed ? 1 : 0);
   }
   // Elements from the q-th on.
-  FD_HD Strip from(int q) const { return {c, m, i + q * span, span, packed}; }
+  FD_HD Strip from(int q) const { return {c, m, i + q * span, span, packed, plane}; }
 };
 
 // f(x, value) for every pixel of the elements that `which` has set, one after the other: one copy of f, for
