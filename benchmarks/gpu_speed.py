@@ -249,12 +249,15 @@ def cucim(bench: Bench, cupy: Any, image: Any, psf: np.ndarray, iterations: int)
 
 
 def stream_of_frames(cupy: Any, bench: Bench, height: int, width: int) -> None:
-    """NumPy in, NumPy out: what the bus allows is the larger of the copy in and the copy out, which overlap."""
+    """NumPy in, NumPy out, per frame. What the bus allows is the larger of the copy in and the copy out: they overlap where a call
+    has several frames; of a single one the copy out can only follow."""
     psf = blur((15, 15))
-    for dtype in (np.float32, np.uint8):
-        frames = [(255 * scene((height, width, 3))).astype(dtype) for _ in range(2)]
-        out = np.empty((height, width, 3), np.float32)
-        plan = Deconvolver(frames[0].shape, psf, channel_axis=-1, device="cuda")
+    for dtype, count in itertools.product((np.float32, np.uint8), (1, 8)):
+        shape = (height, width, 3) if count == 1 else (count, height, width, 3)
+        frame = np.broadcast_to((255 * scene((height, width, 3))).astype(dtype), shape)
+        frames = [frame.copy() for _ in range(2 if count == 1 else 1)]
+        out = np.empty(shape, np.float32)
+        plan = Deconvolver(shape, psf, channel_axis=-1, device="cuda")
         turns = itertools.cycle(frames)
 
         def restore(
@@ -265,9 +268,10 @@ def stream_of_frames(cupy: Any, bench: Bench, height: int, width: int) -> None:
         bus = bench.record["bus_bytes_per_second"]
         bound = max(frames[0].nbytes / bus["in"], out.nbytes / bus["out"]) if bus else None
         bench.case(
-            f"wiener {height}x{width} RGB {np.dtype(dtype)}, NumPy in and out, per frame",
+            f"wiener {height}x{width} RGB {np.dtype(dtype)}, NumPy in and out, {count} frame{'s' * (count > 1)} a call",
             {"cuda": restore},
             bound=bound,
+            scale=count,
         )
 
 

@@ -188,5 +188,5 @@ def test_speeds_are_recorded(tmp_path):
     assert record["commit"] == "abc"
     assert record["dry"] is True
     assert record["device"]["name"] == "Stand-in"
-    assert len(record["cases"]) == 7
+    assert len(record["cases"]) == 9
     assert all("cuda" in entry["milliseconds"] for entry in record["cases"])

@@ -16,6 +16,28 @@
 
 namespace fastdeblur::cuda {
 
+// An engine for a Wiener filter that says when it has read the image.
+template <class Engine, class F>
+struct AfterForward {
+  Engine& engine;
+  F then;
+  template <class... Arguments>
+  void rows_forward(const Arguments&... arguments) {
+    engine.rows_forward(arguments...);
+    then();
+  }
+  template <class... Arguments>
+  void columns(const Arguments&... arguments) {
+    engine.columns(arguments...);
+  }
+  template <class... Arguments>
+  void rows_inverse(const Arguments&... arguments) {
+    engine.rows_inverse(arguments...);
+  }
+};
+template <class Engine, class F>
+AfterForward(Engine&, F) -> AfterForward<Engine, F>;
+
 template <class T, class Launcher>
 class DeviceDeconvolver final : public Deconvolver<T> {
  public:
@@ -406,6 +428,10 @@ class DeviceDeconvolver final : public Deconvolver<T> {
       if (p.image_on_device && (p.weights_on_device || !p.view.weights)) {
         scan(p.view, {}, of_plane(all, i));
       } else if (!p.image_on_device && !p.weights_on_device) {
+        if (const std::size_t channels = good_channels(planes, i, all)) {
+          i += channels - 1;
+          continue;
+        }
         const Bad bad = look_at_host(p.view.image, p.view.weights, problem_.grid.frame, limit_);
         const int found = static_cast<int>(bad) & all.relevant;
         if (found) throw BadImage{static_cast<std::int64_t>(i), static_cast<Bad>(found)};
@@ -415,6 +441,23 @@ class DeviceDeconvolver final : public Deconvolver<T> {
     }
     all_looked_at();
     return false;
+  }
+  // How many planes from the first on are the channels of an image in host memory that lie side by side, if
+  // all are good: looked at in one go, instead of one by one in strides.
+  std::size_t good_channels(const std::vector<LocatedPlane<T>>& planes, std::size_t first,
+                            const Findings& all) const {
+    ImageView flat = planes[first].view.image;
+    const std::int64_t size = bytes_of(flat.element);
+    if (flat.stride[2] % size != 0 || flat.stride[2] <= size) return 0;
+    const auto channels = static_cast<std::size_t>(flat.stride[2] / size);
+    const Alike group = alike(planes, first, channels);
+    if (group.count != channels || group.image_step != size) return 0;
+    for (std::size_t k = first; k < first + channels; ++k)
+      if (planes[k].image_on_device) return 0;
+    Shape wide = problem_.grid.frame;
+    wide[2] *= static_cast<std::int64_t>(channels);
+    flat.stride[2] = size;
+    return static_cast<int>(look_at_host(flat, ImageView{}, wide, limit_)) & all.relevant ? 0 : channels;
   }
   // All of its arrays are on the device.
   void look_at_job(const std::vector<LocatedPlane<T>>& planes, const Findings& all, bool positive) {
@@ -513,28 +556,6 @@ class DeviceDeconvolver final : public Deconvolver<T> {
           *reinterpret_cast<T*>(reinterpret_cast<char*>(view.data) + c * view.stride[0] + m * view.stride[1] +
                                 x * view.stride[2]) = host[i++];
   }
-
-  // An engine for a Wiener filter that says when it has read the image.
-  template <class Engine, class F>
-  struct AfterForward {
-    Engine& engine;
-    F then;
-    template <class... Arguments>
-    void rows_forward(const Arguments&... arguments) {
-      engine.rows_forward(arguments...);
-      then();
-    }
-    template <class... Arguments>
-    void columns(const Arguments&... arguments) {
-      engine.columns(arguments...);
-    }
-    template <class... Arguments>
-    void rows_inverse(const Arguments&... arguments) {
-      engine.rows_inverse(arguments...);
-    }
-  };
-  template <class Engine, class F>
-  AfterForward(Engine&, F) -> AfterForward<Engine, F>;
 
   struct StoredOtf {
     Memory<Complex<T>> memory;

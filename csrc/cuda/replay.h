@@ -73,7 +73,7 @@ class Replay {
   }
 
  private:
-  static constexpr std::size_t kMost = 16;
+  static constexpr std::size_t kMost = 64;
   struct Run {
     std::string key;
     std::unique_ptr<Graph> graph;

@@ -331,23 +331,24 @@ void compare(Element element, const Setting& s, PassKind kind, bool on_device, b
 // Planes that differ by a constant distance, which passes work on at once: the channels of an image, or a
 // batch. One bad pixel, and none is written.
 template <class T>
-void compare_alike(Element element, const Setting& s, PassKind kind, bool on_device, std::size_t count,
-                   bool channels, std::mt19937& random) {
-  const std::int64_t h = s.frame[0], m = s.frame[1], w = s.frame[2], n = static_cast<std::int64_t>(count);
+void compare_alike(Element element, const Setting& s, PassKind kind, bool on_device, std::int64_t images,
+                   std::int64_t channels, std::mt19937& random) {
+  const std::int64_t h = s.frame[0], m = s.frame[1], w = s.frame[2], n = images * channels;
+  const auto count = static_cast<std::size_t>(n);
   const Problem<T> problem = problem_of<T>(s.frame, s.more, s.psf, s.around, 1, random);
   Device device;
   HostRuntime* runtime = nullptr;
   auto ours = stepped<T>(device, problem, kind, &runtime);
   const auto theirs = make_deconvolver<T>(problem, h == 1 && m == 1);
-  const Shape whole = channels ? Shape{h, m, w * n} : Shape{h * n, m, w};
-  Array all = Array::make(element, whole, random, 1, 100, false);
+  Array all = Array::make(element, {images * h, m, w * channels}, random, 1, 100, false);
   const std::ptrdiff_t in = all.view.stride[2], e = sizeof(T);
   const auto plane_of = [&](const void* data, std::ptrdiff_t size, std::size_t i) {
-    const auto k = static_cast<std::ptrdiff_t>(i);
-    return static_cast<const char*>(data) + (channels ? k * size : k * h * m * w * size);
+    const auto image = static_cast<std::ptrdiff_t>(i) / channels,
+               channel = static_cast<std::ptrdiff_t>(i) % channels;
+    return static_cast<const char*>(data) + (image * h * m * w * channels + channel) * size;
   };
   const auto strides = [&](std::ptrdiff_t size) {
-    const std::ptrdiff_t pixel = channels ? n * size : size;
+    const std::ptrdiff_t pixel = channels * size;
     return std::array<std::ptrdiff_t, 3>{m * w * pixel, w * pixel, pixel};
   };
   std::vector<T> expected(static_cast<std::size_t>(h * m * w * n), T(-7)), got(expected);
@@ -407,18 +408,19 @@ void check_alike(std::mt19937& random) {
   const Setting flat{{13, 1, 11}, {3, 0, 5}, {4, 1, 5}, Around::reflect},
       odd{{6, 1, 9}, {2, 0, 6}, {3, 1, 4}, Around::zero},
       deep{{3, 5, 6}, {2, 1, 2}, {2, 2, 3}, Around::reflect};
+  const std::pair<std::int64_t, std::int64_t> layouts[] = {{1, 2}, {1, 3}, {1, 6}, {2, 1},
+                                                           {3, 1}, {6, 1}, {2, 3}};
   for (const bool on_device : {true, false})
-    for (const bool channels : {true, false})
-      for (const std::size_t count : {2, 3, 6})
-        for (const Setting& s : {flat, odd, deep}) {
-          context = std::to_string(count) + (channels ? " channels" : " images") +
-                    (on_device ? " on the device" : "") + ", " + std::to_string(s.frame[0]) + " rows";
-          compare_alike<T>(Element::f32, s, PassKind::fused, on_device, count, channels, random);
-          if (count != 3) continue;
-          compare_alike<T>(Element::u8, s, PassKind::fused, on_device, count, channels, random);
-          compare_alike<T>(Element::u16, s, PassKind::fused, on_device, count, channels, random);
-          compare_alike<T>(Element::f32, s, PassKind::plain, on_device, count, channels, random);
-        }
+    for (const auto& [images, channels] : layouts)
+      for (const Setting& s : {flat, odd, deep}) {
+        context = std::to_string(images) + " images of " + std::to_string(channels) + " channels" +
+                  (on_device ? " on the device" : "") + ", " + std::to_string(s.frame[0]) + " rows";
+        compare_alike<T>(Element::f32, s, PassKind::fused, on_device, images, channels, random);
+        if (images * channels != 3) continue;
+        compare_alike<T>(Element::u8, s, PassKind::fused, on_device, images, channels, random);
+        compare_alike<T>(Element::u16, s, PassKind::fused, on_device, images, channels, random);
+        compare_alike<T>(Element::f32, s, PassKind::plain, on_device, images, channels, random);
+      }
 }
 
 inline const char* name(Around around) {

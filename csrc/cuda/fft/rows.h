@@ -69,8 +69,8 @@ struct RowsShape {
         z = even + times_i(odd);
         mirrored = conj(even) + times_i(conj(odd));
       }
-      tile[padded<T>((fft.position[k] << log_lines) + line)] = swapped(z);
-      if (k > 0 && 2 * k != n) tile[padded<T>((fft.position[n - k] << log_lines) + line)] = swapped(mirrored);
+      tile[mixed<T>((fft.position[k] << log_lines) + line)] = swapped(z);
+      if (k > 0 && 2 * k != n) tile[mixed<T>((fft.position[n - k] << log_lines) + line)] = swapped(mirrored);
     });
   }
 
@@ -81,12 +81,12 @@ struct RowsShape {
       const Row r = row(t, line);
       if (!r.valid) return;
       Complex<T>* to = slabs.spectrum + spectrum + offset(r);
-      const Complex<T> z = tile[padded<T>((fft.position[k] << log_lines) + line)];
+      const Complex<T> z = tile[mixed<T>((fft.position[k] << log_lines) + line)];
       if (!packed) {
         to[column(k)] = z;
         return;
       }
-      const Complex<T> w = tile[padded<T>((fft.position[k > 0 ? n - k : 0] << log_lines) + line)];
+      const Complex<T> w = tile[mixed<T>((fft.position[k > 0 ? n - k : 0] << log_lines) + line)];
       const T half = T(0.5);
       const Complex<T> even{(z.re + w.re) * half, (z.im - w.im) * half};
       const Complex<T> odd{(z.im + w.im) * half, (w.re - z.re) * half};

@@ -1,10 +1,10 @@
 // Stages of a transform over a tile in shared memory: [position][line], the lines (columns, or rows)
 // innermost and a power of two.
 //
-// Shared memory has 32 banks of 4 bytes. An element's neighbours in a stage lie powers of two apart, and
-// would meet in one bank; one element of padding after each 128 bytes shifts every such line of elements by
-// one, and any power of two of strides falls into different banks (a warp's accesses of 8 or 16 bytes are
-// served in halves or quarters of a warp, 128 bytes each).
+// Shared memory has 32 banks of 4 bytes, and a warp's accesses of 8 or 16 bytes are served in halves or
+// quarters of a warp, 128 bytes each. What such a part wants lies powers of two apart, and would meet in few
+// banks: the number of an element within its 128 bytes is mixed with those of the larger pieces that it lies
+// in.
 #pragma once
 
 #include "cuda/fft/butterfly.h"
@@ -13,16 +13,18 @@
 namespace fastdeblur::cuda {
 
 template <class T>
-constexpr int kPadShift = sizeof(T) == 4 ? 4 : 3;
+constexpr int kLineShift = sizeof(T) == 4 ? 4 : 3;  // elements of 128 bytes
 
 template <class T>
-FD_HD int padded(int at) {
-  return at + (at >> kPadShift<T>);
+FD_HD int mixed(int at) {
+  constexpr int shift = kLineShift<T>;
+  return at ^ (((at >> shift) ^ (at >> 2 * shift)) & ((1 << shift) - 1));
 }
 // Elements that a tile of so many takes.
 template <class T>
-constexpr int tile_size(int elements) {
-  return elements + (elements >> kPadShift<T>)+1;
+constexpr std::int64_t tile_size(std::int64_t elements) {
+  constexpr std::int64_t line = 1 << kLineShift<T>;
+  return (elements + line - 1) / line * line;
 }
 
 template <class T, int R>
@@ -42,12 +44,12 @@ FD_HD void stage_of(Complex<T>* tile, const Complex<T>* table, Divider span, int
     const int at = ((block * span.value() * R + j) << log_lines) + (item & (lines - 1));
     Complex<T> v[R];
     FD_UNROLL
-    for (int q = 0; q < R; ++q) v[q] = tile[padded<T>(at + q * step)];
+    for (int q = 0; q < R; ++q) v[q] = tile[mixed<T>(at + q * step)];
     if (inverse && turned) twiddle<T, R>(v, table, span.value(), j);
     dft<R>(v);
     if (!inverse && turned) twiddle<T, R>(v, table, span.value(), j);
     FD_UNROLL
-    for (int q = 0; q < R; ++q) tile[padded<T>(at + q * step)] = v[q];
+    for (int q = 0; q < R; ++q) tile[mixed<T>(at + q * step)] = v[q];
   }
 }
 
@@ -104,7 +106,7 @@ FD_HD void first_forward(const Fft<T>& fft, int i, int line, int log_lines, Comp
     twiddle<T, R>(v, fft.twiddle[0], span, i);
   }
   FD_UNROLL
-  for (int q = 0; q < R; ++q) tile[padded<T>(((i + q * span) << log_lines) + line)] = v[q];
+  for (int q = 0; q < R; ++q) tile[mixed<T>(((i + q * span) << log_lines) + line)] = v[q];
 }
 
 // The last inverse stage, to such values.
@@ -113,7 +115,7 @@ FD_HD void last_inverse(const Fft<T>& fft, int i, int line, int log_lines, const
                         Complex<T> (&v)[R]) {
   const int span = first_span<R>(fft);
   FD_UNROLL
-  for (int q = 0; q < R; ++q) v[q] = tile[padded<T>(((i + q * span) << log_lines) + line)];
+  for (int q = 0; q < R; ++q) v[q] = tile[mixed<T>(((i + q * span) << log_lines) + line)];
   if constexpr (R > 1) {
     twiddle<T, R>(v, fft.twiddle[0], span, i);
     dft<R>(v);
@@ -126,7 +128,7 @@ FD_HD void last_inverse(const Fft<T>& fft, int i, int line, int log_lines, const
 template <int R, class T>
 FD_HD void last_forward(int i, int line, int log_lines, const Complex<T>* tile, Complex<T> (&v)[R]) {
   FD_UNROLL
-  for (int q = 0; q < R; ++q) v[q] = tile[padded<T>(((i * R + q) << log_lines) + line)];
+  for (int q = 0; q < R; ++q) v[q] = tile[mixed<T>(((i * R + q) << log_lines) + line)];
   dft<R>(v);
 }
 template <int R, class T>
@@ -135,7 +137,7 @@ FD_HD void first_inverse(int i, int line, int log_lines, Complex<T>* tile, Compl
   for (int q = 0; q < R; ++q) v[q] = swapped(v[q]);
   dft<R>(v);
   FD_UNROLL
-  for (int q = 0; q < R; ++q) tile[padded<T>(((i * R + q) << log_lines) + line)] = v[q];
+  for (int q = 0; q < R; ++q) tile[mixed<T>(((i * R + q) << log_lines) + line)] = v[q];
 }
 
 }  // namespace fastdeblur::cuda
