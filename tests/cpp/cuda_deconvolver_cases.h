@@ -423,6 +423,42 @@ void check_alike(std::mt19937& random) {
       }
 }
 
+// A frame that is no graph: the call returns when the image has been looked at, and not later.
+template <class T>
+void check_early_return(std::mt19937& random) {
+  const Shape n{1024, 1, 1024};
+  context = "a large frame";
+  const Problem<T> problem = problem_of<T>(n, {0, 0, 0}, {3, 1, 3}, Around::periodic, 1, random);
+  Device device;
+  HostRuntime* runtime = nullptr;
+  auto ours = stepped<T>(device, problem, PassKind::fused, &runtime);
+  require(ours->kind() == PassKind::fused, "kind of passes");
+  const auto theirs = make_deconvolver<T>(problem, false);
+  Array image = Array::make(Element::f32, n, random, 1, 100, false);
+  Outputs<T> expected(1, n, false), got(1, n, false);
+  const WienerOptions<T> options{T(0.05)};
+  const auto no_poll = [] {};
+  theirs->wiener({{image.view, expected.views[0], 0, {}, {}}}, options, no_poll);
+  const std::vector<LocatedPlane<T>> planes{{{image.view, got.views[0], 0, {}, {}}, true, true, true, true}};
+  const Stream stream = reinterpret_cast<Stream>(std::uintptr_t(1));
+  ours->wiener(planes, options, stream, no_poll);
+  require(got.values[0].back() == T(-7), "returns before it is done");
+  runtime->synchronize(stream);
+  require(distance(got.values[0], expected.values[0]) < 2e-5, "and is done then");
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  std::memcpy(image.at(1023, 0, 1000), &nan, sizeof nan);
+  std::fill(got.values[0].begin(), got.values[0].end(), T(-7));
+  bool found = false;
+  try {
+    ours->wiener(planes, options, stream, no_poll);
+  } catch (const BadImage&) {
+    found = true;
+  }
+  runtime->synchronize(stream);
+  require(found, "a bad pixel of a large frame");
+  for (const T x : got.values[0]) require(x == T(-7), "nothing of it written");
+}
+
 inline const char* name(Around around) {
   constexpr const char* names[] = {"periodic", "zero", "reflect", "unknown"};
   return names[static_cast<int>(around)];
@@ -444,6 +480,7 @@ void check_all() {
   };
   std::mt19937 others(7);
   check_alike<T>(others);
+  if constexpr (sizeof(T) == 4) check_early_return<T>(others);
   int odd = 0;
   for (const auto& shape : shapes)
     for (const auto around : {Around::periodic, Around::zero, Around::reflect, Around::unknown})
