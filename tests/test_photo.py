@@ -313,6 +313,17 @@ def test_mended_pixels_have_the_median_of_their_neighbours(shape, dtype, seed):
         assert result[at] in (np.rint(np.median(np.delete(around, 4))), np.median(np.delete(around, 4)))
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.uint8])
+def test_mended_pixels_of_the_largest_value_do_not_wrap_around(dtype):
+    top = np.iinfo(dtype).max
+    plane = np.full((1, 5, 5), top, dtype)
+    plane[0, 2, 2] = 0
+    mask = plane == 0
+    result = mended(plane, mask)
+    assert result[0, 2, 2] >= 0.999 * top
+    assert_array_equal(result[~mask], plane[~mask])
+
+
 @pytest.mark.parametrize("name", ["coins", "astronaut"])
 def test_a_sharp_photo_comes_back_as_it_was(name):
     photo = as_photo(scene(name))

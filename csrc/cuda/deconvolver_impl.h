@@ -84,40 +84,18 @@ class DeviceDeconvolver final : public Deconvolver<T> {
               const std::function<void()>& poll) override {
     const std::lock_guard<std::mutex> lock(mutex_);
     Call call(*this, planes, stream);
-    prepare(planes, kMostTogether);
-    const RegPower<T> reg = reg_power(options);
-    const Findings all = findings(planes.size(), false);
-    const bool one_job = look_at_all(planes, all, false);
-    pipeline_.run(planes, problem_.grid.frame, all.any, [&](std::size_t first, const auto& mine) {
-      const bool at_once =
-          alike(mine, 0, together_).count == planes.size();  // looked at before any is written
-      if (one_job && !at_once) look_at_job(mine, all, false);
-      for (std::size_t i = 0; i < mine.size();) {
-        const PlaneView<T>& plane = mine[i].view;
-        const Alike group = alike(mine, i, together_);
-        const Findings own = of_plane(all, first + i);
-        Replay::Key key = key_of(plane, 'w').add(own.own).add(own.any).add(reg.kind).add(options.balance);
-        key.add(group.count).add(group.image_step).add(group.out_step);
-        queue(
-            key, true,
-            [&](auto& given_engine) {
-              const Rows occupied = problem_.dark_outside ? Rows::frame : Rows::all;
-              const WienerFilter<T> filter{options.balance, removed_power<T>,
-                                           T(1.0 / problem_.grid.pixels())};
-              AfterForward engine{given_engine, [&] {
-                                    if (at_once && !is_small()) all_looked_at();
-                                  }};
-              const CheckedSource<T> source{data_.reader(plane.image, {}, group.image_step), own, limit_};
-              Writer<T> out = writer(plane.out, all);
-              out.plane_step = group.out_step;
-              fastdeblur::wiener(engine, spectrum_.data(), occupied, source, otf(plane),
-                                 RegularizedFilter<T>{filter, reg}, WriteSink<T>{out});
-            },
-            static_cast<int>(group.count));
-        poll();
-        i += group.count;
-      }
-    });
+    Findings all{};
+    try {
+      all = wiener_of(planes, options, one_at_a_time_ ? 1 : most_together(planes), poll);
+    } catch (const OutOfDeviceMemory&) {
+      // Nothing is written before all memory is there. Several spectra are what can be spared.
+      if (together_ == 1) throw;
+      runtime_->stay();
+      pipeline_.stop();
+      spectrum_.reset();
+      one_at_a_time_ = true;
+      all = wiener_of(planes, options, 1, poll);
+    }
     call.finish(planes, all, false);
   }
 
@@ -309,18 +287,64 @@ class DeviceDeconvolver final : public Deconvolver<T> {
     return group;
   }
 
-  // Memory and transfer functions. together: planes that would be worked on at once, if there is room.
+  // together: planes that are worked on at once, at most.
+  Findings wiener_of(const std::vector<LocatedPlane<T>>& planes, const WienerOptions<T>& options,
+                     std::size_t together, const std::function<void()>& poll) {
+    prepare(planes, together);
+    const RegPower<T> reg = reg_power(options);
+    const Findings all = findings(planes.size(), false);
+    const bool one_job = look_at_all(planes, all, false);
+    pipeline_.run(planes, problem_.grid.frame, all.any, [&](std::size_t first, const auto& mine) {
+      const bool at_once =
+          alike(mine, 0, together_).count == planes.size();  // looked at before any is written
+      if (one_job && !at_once) look_at_job(mine, all, false);
+      for (std::size_t i = 0; i < mine.size();) {
+        const PlaneView<T>& plane = mine[i].view;
+        const Alike group = alike(mine, i, together_);
+        const Findings own = of_plane(all, first + i);
+        Replay::Key key = key_of(plane, 'w').add(own.own).add(own.any).add(reg.kind).add(options.balance);
+        key.add(group.count).add(group.image_step).add(group.out_step);
+        queue(
+            key, true,
+            [&](auto& given_engine) {
+              const Rows occupied = problem_.dark_outside ? Rows::frame : Rows::all;
+              const WienerFilter<T> filter{options.balance, removed_power<T>,
+                                           T(1.0 / problem_.grid.pixels())};
+              AfterForward engine{given_engine, [&] {
+                                    if (at_once && !is_small()) all_looked_at();
+                                  }};
+              const CheckedSource<T> source{data_.reader(plane.image, {}, group.image_step), own, limit_};
+              Writer<T> out = writer(plane.out, all);
+              out.plane_step = group.out_step;
+              fastdeblur::wiener(engine, spectrum_.data(), occupied, source, otf(plane),
+                                 RegularizedFilter<T>{filter, reg}, WriteSink<T>{out});
+            },
+            static_cast<int>(group.count));
+        poll();
+        i += group.count;
+      }
+    });
+    return all;
+  }
+
+  // Of all runs of planes that could be worked on at once, the longest, as far as there is use for it.
+  std::size_t most_together(const std::vector<LocatedPlane<T>>& planes) const {
+    std::size_t most = 1;
+    for (std::size_t first = 0, end; first < planes.size(); first = end) {
+      end = Pipeline<T>::job_end(planes, first, problem_.grid.frame);
+      for (std::size_t i = first, count; i < end; i += count) {
+        count = alike(planes, i, std::min(kMostTogether, end - i)).count;
+        most = std::max(most, count);
+      }
+    }
+    return passes_.kind() == PassKind::fused ? most : 1;
+  }
+
+  // Memory and transfer functions, for so many planes at once.
   void prepare(const std::vector<LocatedPlane<T>>& planes, std::size_t together) {
     passes_.prepare();
-    together_ = passes_.kind() == PassKind::fused ? std::min(together, planes.size()) : 1;
-    const std::int64_t one = passes_.spectrum_size();
-    try {
-      spectrum_.require(static_cast<std::int64_t>(together_) * one);
-    } catch (const OutOfDeviceMemory&) {
-      if (together_ == 1) throw;
-      together_ = 1;
-      spectrum_.require(one);
-    }
+    together_ = together;
+    spectrum_.require(static_cast<std::int64_t>(together) * passes_.spectrum_size());
     if (!prepared_) {
       data_.upload(problem_.data_maps, problem_.grid);
       init_.upload(problem_.init_maps, problem_.grid);
@@ -576,6 +600,7 @@ class DeviceDeconvolver final : public Deconvolver<T> {
   OwnEvent looked_at_;  // all images of the call
   Pinned found_;
   std::size_t together_ = 1;
+  bool one_at_a_time_ = false;  // there was no room for more
   bool looked_ = false, started_ = false, prepared_ = false, tables_ready_ = false;
   PassPlan<T, Launcher> passes_;
   Extensions<T> data_, init_;

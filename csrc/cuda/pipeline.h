@@ -47,6 +47,22 @@ class Pipeline {
     while (!in_flight_.empty()) finish();
   }
 
+  // Planes that are on the device, or lie in the same memory, such as the channels of an image, are one job.
+  static std::size_t job_end(const std::vector<LocatedPlane<T>>& planes, std::size_t first,
+                             const Shape& frame) {
+    std::size_t end = first + 1;
+    if (stays(planes[first])) {
+      while (end < planes.size() && stays(planes[end])) ++end;
+      return end;
+    }
+    if (planes[first].image_on_device) return end;
+    const Span span = span_of(host_array<T>(planes[first].view.image), frame);
+    while (end < planes.size() && !planes[end].image_on_device &&
+           span.meets(span_of(host_array<T>(planes[end].view.image), frame)))
+      ++end;
+    return end;
+  }
+
   // Whether compute is called once, for all planes.
   static bool is_one_job(const std::vector<LocatedPlane<T>>& planes, const Shape& frame) {
     return job_end(planes, 0, frame) == planes.size();
@@ -105,22 +121,6 @@ class Pipeline {
     return p.image_on_device && p.out_on_device && (p.weights_on_device || !p.view.weights) &&
            (p.init_on_device || !p.view.init);
   }
-  // Planes that are on the device, or lie in the same memory, such as the channels of an image, are one job.
-  static std::size_t job_end(const std::vector<LocatedPlane<T>>& planes, std::size_t first,
-                             const Shape& frame) {
-    std::size_t end = first + 1;
-    if (stays(planes[first])) {
-      while (end < planes.size() && stays(planes[end])) ++end;
-      return end;
-    }
-    if (planes[first].image_on_device) return end;
-    const Span span = span_of(host_array<T>(planes[first].view.image), frame);
-    while (end < planes.size() && !planes[end].image_on_device &&
-           span.meets(span_of(host_array<T>(planes[end].view.image), frame)))
-      ++end;
-    return end;
-  }
-
   static std::vector<Job> jobs_of(const std::vector<LocatedPlane<T>>& planes, const Shape& frame) {
     std::vector<Job> jobs;
     std::size_t number = 0;

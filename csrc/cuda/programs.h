@@ -125,13 +125,17 @@ struct CheckedSource {
   Reader<T> reader;
   Findings findings;
   T limit;
-  // Beyond the frame lies what was made of its pixels: nothing that is not wrong with one of these.
   template <int R>
   FD_HD void fill(Complex<T> (&v)[R], const Strip& s) const {
     reader.template fill<R>(v, s);
+    if (s.c >= reader.axis[0].frame || s.m >= reader.axis[1].frame) return;
+    const int frame = reader.axis[2].frame;
     int bits = 0;
     FD_UNROLL
-    for (int q = 0; q < R; ++q) bits |= look_at(v[q].re, limit) | look_at(v[q].im, limit);
+    for (int q = 0; q < R; ++q) {
+      bits |= s.x(q) < frame ? look_at(v[q].re, limit) : 0;
+      bits |= s.packed && s.x(q) + 1 < frame ? look_at(v[q].im, limit) : 0;
+    }
     findings.add(bits, s.plane);
   }
   FD_HD T operator()(int c, int m, int x) const {

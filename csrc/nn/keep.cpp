@@ -112,7 +112,7 @@ double Network::Keeping::cost() const {
 // made of the image in no time: values whose last use is far, and that are cheap to make again there, are
 // kept no longer than their other uses ask, where memory shrinks by it.
 void Network::Keeping::less() {
-  constexpr double kMostAgain = 0.15;  // of all multiplications
+  constexpr double kMostAgain = 0.17;  // of all multiplications
   constexpr double kLeastLess = 0.02;  // of the arena
   constexpr std::size_t kPairsOf = 16;
   std::vector<std::size_t> order;

@@ -73,9 +73,18 @@ class CudaPlan:
             (located(a), located(out), psf, *(x if x is None else located(x) for x in more))
             for a, out, psf, *more in arrays
         ]
+        # Copies that were made on another stream are there before they are read, and until then.
+        others = {
+            new.stream
+            for p, (image, _, _, weights, init) in zip(planes, arrays, strict=True)
+            for old, new in ((p.image, image), (p.weights, weights), (p.init, init))
+            if isinstance(new, DeviceArray) and new is not old and new.stream != stream
+        }
         with self._guarded(method, params, planes):
+            for other in others:
+                core().synchronize(self._device, other)
             bad = getattr(self, f"_{method}")(params, planes, arguments, stream)
-            if must_wait(planes):
+            if others or must_wait(planes):
                 core().synchronize(self._device, stream)
         if bad is not None:
             explain(method, planes, int(bad[0]), self._frame, self._dtype)
@@ -206,7 +215,7 @@ class CudaBackend:
                 richardson_lucy=method == "richardson_lucy",
                 acceleration=options.get("acceleration") or "",
                 weights=options.get("weights", False),
-                many_planes=options.get("planes", 1) > options.get("psfs", 1),
+                many_planes=options.get("planes", 1) > 1,
                 **_geometry(frame),
             )
         )

@@ -40,7 +40,11 @@ def mended(channels: NDArray[Any], mask: Mask) -> NDArray[Any]:
         around[np.pad(bad, 1, mode="reflect")] = np.nan
         near = [around[rows + y, columns + x] for y in range(3) for x in range(3) if (y, x) != (1, 1)]
         median = np.nanmedian(near, axis=0) if len(rows) else np.empty(0)
-        out[rows, columns] = np.rint(median) if out.dtype.kind in "iu" else median
+        if out.dtype.kind in "iu":
+            # 2^63 - 1 is no double, and would wrap around.
+            most = float(np.iinfo(out.dtype).max)
+            median = np.minimum(np.rint(median), np.nextafter(most, 0) if out.dtype.itemsize == 8 else most)
+        out[rows, columns] = median
     return result
 
 

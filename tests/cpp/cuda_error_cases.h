@@ -172,6 +172,57 @@ void short_of_memory() {
   require(failures > 12, "allocations that can fail");
 }
 
+// Channels that are worked on at once where there is memory for it, and one by one where there is not.
+template <class T>
+void short_of_memory_for_several() {
+  const Shape n{20, 1, 24};
+  std::mt19937 random(3);
+  const Problem<T> problem = problem_of<T>(n, {4, 0, 8}, {5, 1, 7}, Around::reflect, 1, random);
+  const std::ptrdiff_t e = sizeof(T), c = 3;
+  for (const bool on_device : {true, false}) {
+    Array image =
+        Array::make(sizeof(T) == 4 ? Element::f32 : Element::f64, {n[0], 1, c * n[2]}, random, 1, 100, false);
+    std::vector<T> out(static_cast<std::size_t>(c * n[0] * n[2]));
+    std::vector<LocatedPlane<T>> planes;
+    const std::array<std::ptrdiff_t, 3> strides{c * n[2] * e, c * n[2] * e, c * e};
+    for (std::ptrdiff_t k = 0; k < c; ++k)
+      planes.push_back(
+          {{{image.at(0, 0, 0) + k * e, image.view.element, strides}, {out.data() + k, strides}, 0, {}, {}},
+           on_device,
+           on_device,
+           on_device,
+           on_device});
+    const WienerOptions<T> options{T(0.1)};
+    std::vector<T> expected;
+    std::int64_t again = 0;
+    for (std::int64_t at = -1;; ++at) {
+      context = "allocation " + std::to_string(at) + " of three channels fails";
+      Device device;
+      device.fail_allocation = at;
+      HostRuntime* runtime = nullptr;
+      auto d = stepped<T>(device, problem, PassKind::fused, &runtime);
+      const auto run = [&] {
+        std::fill(out.begin(), out.end(), T(-7));
+        d->wiener(planes, options, nullptr, [] {});
+        runtime->synchronize(nullptr);
+      };
+      bool failed = false;
+      try {
+        run();
+      } catch (const std::runtime_error&) {  // of what a single plane needs as well
+        failed = true;
+        require(out == std::vector<T>(out.size(), T(-7)), "nothing is written");
+      }
+      if (at < 0) expected = out;
+      if (failed) run();  // the plan is as good as before
+      require(distance(out, expected) < 1e-6, "the same without it");
+      if (!failed && at >= 0 && device.allocations <= at) break;  // there was none so late
+      again += failed ? 0 : 1;
+    }
+    require(again > 1, "calls that do with less");
+  }
+}
+
 // A graph that is not launched is done without.
 template <class T>
 void graphs_that_fail() {
@@ -249,6 +300,7 @@ int check_errors() {
     fail_everywhere<T>(PassKind::plain, false, false, some);
     both_kinds_of_memory<T>();
     short_of_memory<T>();
+    short_of_memory_for_several<T>();
     graphs_that_fail<T>();
   }
   other_errors<T>();

@@ -29,7 +29,7 @@ struct Slabs {
 // Planes that one launch works on, their spectra one after the other. Side by side run the same parts of all:
 // what lies between each other in memory, as channels do, is then read and written together.
 struct Planes {
-  Divider count;
+  Divider count;              // up to 4: exact for all numbers of blocks
   std::int64_t spectrum = 0;  // elements of one
 
   // Takes the plane out of a block's number.

@@ -44,7 +44,7 @@ FD_HD Complex<T> swapped(Complex<T> a) {
 }
 
 // x / divisor for 0 <= x < 2^16 and 0 < divisor <= 2^16: with m = ceil(2^32 / d), x (m d - 2^32) < x d stays
-// below 2^32, so that the product's high word is the quotient.
+// below 2^32, so that the product's high word is the quotient. (For d up to 4 it is for all x below 2^31.)
 struct Divider {
   std::uint32_t divisor = 1, factor = 0;
 
