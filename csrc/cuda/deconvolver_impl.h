@@ -16,28 +16,6 @@
 
 namespace fastdeblur::cuda {
 
-// An engine for a Wiener filter that says when it has read the image.
-template <class Engine, class F>
-struct AfterForward {
-  Engine& engine;
-  F then;
-  template <class... Arguments>
-  void rows_forward(const Arguments&... arguments) {
-    engine.rows_forward(arguments...);
-    then();
-  }
-  template <class... Arguments>
-  void columns(const Arguments&... arguments) {
-    engine.columns(arguments...);
-  }
-  template <class... Arguments>
-  void rows_inverse(const Arguments&... arguments) {
-    engine.rows_inverse(arguments...);
-  }
-};
-template <class Engine, class F>
-AfterForward(Engine&, F) -> AfterForward<Engine, F>;
-
 template <class T, class Launcher>
 class DeviceDeconvolver final : public Deconvolver<T> {
  public:
@@ -164,8 +142,8 @@ class DeviceDeconvolver final : public Deconvolver<T> {
     const Grid& g = problem.grid;
     double spectrum = 0;
     double total = PassPlan<T, Launcher>::bytes(g, limits, wanted, spectrum);
-    const bool several =
-        many_planes && !richardson_lucy && wanted == PassKind::fused && FusedPlan<T>::can(g, limits);
+    const bool several = many_planes && problem.psf_count == 1 && !richardson_lucy &&
+                         PassPlan<T, Launcher>::is_fused(g, limits, wanted);
     total += spectrum *
              (static_cast<double>(several ? kMostTogether : 1) + static_cast<double>(problem.psf_count));
     const auto pixels = [](const std::array<std::int64_t, 3>& n) {
@@ -306,18 +284,17 @@ class DeviceDeconvolver final : public Deconvolver<T> {
         key.add(group.count).add(group.image_step).add(group.out_step);
         queue(
             key, true,
-            [&](auto& given_engine) {
+            [&](auto& engine) {
               const Rows occupied = problem_.dark_outside ? Rows::frame : Rows::all;
               const WienerFilter<T> filter{options.balance, removed_power<T>,
                                            T(1.0 / problem_.grid.pixels())};
-              AfterForward engine{given_engine, [&] {
-                                    if (at_once && !is_small()) all_looked_at();
-                                  }};
               const CheckedSource<T> source{data_.reader(plane.image, {}, group.image_step), own, limit_};
               Writer<T> out = writer(plane.out, all);
               out.plane_step = group.out_step;
               fastdeblur::wiener(engine, spectrum_.data(), occupied, source, otf(plane),
-                                 RegularizedFilter<T>{filter, reg}, WriteSink<T>{out});
+                                 RegularizedFilter<T>{filter, reg}, WriteSink<T>{out}, [&] {
+                                   if (at_once && !is_small()) all_looked_at();
+                                 });
             },
             static_cast<int>(group.count));
         poll();

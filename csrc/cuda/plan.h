@@ -22,7 +22,7 @@ class PassPlan {
   PassPlan(const Grid& grid, Arena& arena, Launcher& launcher, PassKind wanted)
       : grid_(grid), launcher_(launcher), roots_(arena), orders_(arena), parts_(arena), workspace_(arena) {
     const Limits limits = arena.runtime().limits();
-    if (wanted == PassKind::fused && FusedPlan<T>::can(grid, limits)) {
+    if (is_fused(grid, limits, wanted)) {
       fused_.emplace(grid, limits);
     } else {
       if (!PlainPlan<T>::can(grid)) throw std::invalid_argument("the grid is too large for a device");
@@ -64,9 +64,13 @@ class PassPlan {
     }
   }
 
+  static bool is_fused(const Grid& grid, const Limits& limits, PassKind wanted) {
+    return wanted == PassKind::fused && FusedPlan<T>::can(grid, limits);
+  }
+
   // Bytes beside the spectrum; the library's workspace is taken to be as large as what it transforms.
   static double bytes(const Grid& grid, const Limits& limits, PassKind wanted, double& spectrum) {
-    if (wanted == PassKind::fused && FusedPlan<T>::can(grid, limits)) {
+    if (is_fused(grid, limits, wanted)) {
       const FusedPlan<T> plan(grid, limits);
       spectrum = static_cast<double>(plan.spectrum_size()) * sizeof(Complex<T>);
       return static_cast<double>(part_count(grid, &plan) * kPartBytes<T>) +

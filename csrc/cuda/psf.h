@@ -16,9 +16,8 @@ struct PsfTarget {
 };
 
 // Parameters are in host memory: n lengths >= 0 and angles, n radii >= 0 (d is 1), (n, 3) sigmas >= 0, all
-// finite. Ordered after `stream`; the call waits for what the stream was
-// given before, since it uploads from the host. Throw OutOfDeviceMemory, DeviceFailure,
-// std::invalid_argument.
+// finite. Ordered after `stream`; the call waits for what the stream was given before, since it
+// uploads from the host. Throw OutOfDeviceMemory, DeviceFailure, std::invalid_argument.
 void rasterise_motion(int device, const double* lengths, const double* angles, const PsfTarget& out,
                       Stream stream);
 void rasterise_defocus(int device, const double* radii, const PsfTarget& out, Stream stream);

@@ -172,6 +172,7 @@ struct RunSource {
       one_by_one(v, s, all, [&](int x, T& value) { value = give_once(*this, s.c, s.m, x); });
       return;
     }
+    // What an iteration starts from: x, or z = max(x + step (x - x_before), 0), where z held x_before.
     const std::int64_t row = images.at(s.c, s.m, 0);
     load_row<R>(images.x + row, s, v);
     if (images.acceleration == Acceleration::none) return;
@@ -184,12 +185,9 @@ struct RunSource {
   }
 
   FD_HD T operator()(int c, int m, int x) const {
-    if (kind != extrapolated) return give_once(*this, c, m, x);
-    // What an iteration starts from: x, or z = max(x + step (x - x_before), 0), where z held x_before.
-    const std::int64_t at = images.at(c, m, x);
-    if (images.acceleration == Acceleration::none) return images.x[at];
-    const Extrapolate<T> f{static_cast<T>(ratio.numbers->step.step)};
-    return images.z[at] = f(images.x[at], images.z[at]);
+    Complex<T> v[1] = {{T(0), T(0)}};
+    fill<1>(v, Strip::of_pixel(c, m, x));
+    return v[0].re;
   }
 };
 
@@ -278,31 +276,10 @@ struct Update {
 
   Accumulator* result() const { return sums; }
   FD_HD T operator()(T correction, int c, int m, int x, Accumulator& sum) const {
-    const std::int64_t at = images.at(c, m, x);
-    const Acceleration kind = images.acceleration;
-    const T old = images.x[at], start = kind == Acceleration::none ? old : images.z[at];
-    const T inv =
-        inv_norm ? inv_norm[static_cast<std::int64_t>(norm_rows.of(c * images.run + m)) * images.width + x]
-                 : scale;
-    const T now = RlUpdate<T>{}(start, correction, inv);
-    images.x[at] = now;
-    T next = now;
-    if (kind == Acceleration::ogm) images.z[at] = next = momentum(now, old, start);
-    if constexpr (Measured) {
-      // Only ratios of the sums are used: in units of the first level they neither overflow nor vanish.
-      const T level = static_cast<T>(numbers->level), unit = level > T(0) ? T(1) / level : T(1);
-      if (kind == Acceleration::biggs_andrews) {
-        const T moved = (now - start) * unit;
-        sum.step += moved * moved;
-        sum.step_dot += moved * images.g[at];
-        images.g[at] = moved;
-        images.z[at] = old;
-      }
-      const T changed = (now - old) * unit, sized = now * unit;
-      sum.change += changed * changed;
-      sum.size += sized * sized;
-    }
-    return next;
+    const Strip s = Strip::of_pixel(c, m, x);
+    Complex<T> v[1] = {{correction, T(0)}};
+    change<1>(v, hold<1>(s), s, sum);
+    return v[0].re;
   }
 
  private:

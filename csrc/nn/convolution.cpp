@@ -115,10 +115,8 @@ class Convolution final : public Layer {
     const bool taps = transposed_ ? kernel_[1] == 2 * stride_[1] && stride_[1] <= kMostPhases
                                   : kernel_[1] == 3 && stride_[1] == 1;
     if (taps && groups_ == 1 && kernel_[0] > 1 && inputs_ % L == 0 &&
-        std::min(inputs_, outputs_) >= kWinogradChannels) {
+        std::min(inputs_, outputs_) >= kWinogradChannels)
       winograd_ = transposed_ ? 2 : 3;
-      phases_ = transposed_ ? stride_[1] : 1;
-    }
     pack();
     op_.weights = {};
   }
@@ -189,15 +187,14 @@ class Convolution final : public Layer {
       if (winograd_ == 3) from = winograd_row<3>(call, y);
       if (winograd_ == 2) from = winograd_row<2>(call, y);
       if (transposed_) {
-        for (int64_t phase = 0; phase < stride_[1]; ++phase) transposed_row(call, y, from, phase);
-        epilogue_.apply(call, y);
-        return;
+        for (int64_t phase = 0; phase < phases(); ++phase) transposed_row(call, y, from, phase);
+      } else {
+        taps_at(call, from);
+        if (dot_)
+          dot_row(call, y);
+        else
+          dense(call, call.out.at(y, from), call.columns.hi - from, stride_[1], 1);
       }
-      taps_at(call, from);
-      if (dot_)
-        dot_row(call, y);
-      else
-        dense(call, call.out.at(y, from), call.columns.hi - from, stride_[1], 1);
     }
     epilogue_.apply(call, y, dot_);
   }
@@ -206,6 +203,8 @@ class Convolution final : public Layer {
   struct RowOf {
     int64_t from, k;
   };
+  // Of a result's columns, each made by taps of its own.
+  int64_t phases() const { return transposed_ ? stride_[1] : 1; }
   struct Place {
     const float* in;
     int64_t tap;
@@ -244,13 +243,13 @@ class Convolution final : public Layer {
   template <int Taps>
   void pack_products() {
     using Transform = winograd::Transform<Taps>;
-    for (int64_t phase = 0; phase < phases_; ++phase)
+    for (int64_t phase = 0; phase < phases(); ++phase)
       for (std::size_t f = 0; f < Transform::products; ++f)
         products_.push_back(packed(kernel_[0], [&](int64_t o, int64_t c, int64_t k) {
           std::array<double, Taps> taps;
           for (int j = 0; j < Taps; ++j)
             taps[static_cast<std::size_t>(j)] =
-                weight(o, c, k * kernel_[1] + (transposed_ ? phase + (Taps - 1 - j) * phases_ : j));
+                weight(o, c, k * kernel_[1] + (transposed_ ? phase + (Taps - 1 - j) * phases() : j));
           return Transform::weights(taps)[f];
         }));
   }
@@ -395,7 +394,7 @@ class Convolution final : public Layer {
     const int64_t blocks = inputs_ / L, rows = static_cast<int64_t>(rows_.size()), block = kWinogradBlock,
                   apart = rows * blocks * block, out_apart = to.blocks * block;
     const int64_t before = transposed_ ? Taps - 1 : padding_[2];  // of the inputs, from the place
-    const int64_t stride = phases_, offset = transposed_ ? padding_[2] : 0;
+    const int64_t stride = phases(), offset = transposed_ ? padding_[2] : 0;
     transformed_.require(Transform::products * apart);
     summed_.require(Transform::products * out_apart);
     for (int64_t x0 = whole.lo; x0 < whole.hi; x0 += kWinogradPixels) {
@@ -408,7 +407,7 @@ class Convolution final : public Layer {
           for (int64_t i = n; i < std::min<int64_t>(n + kMostPixelsOfTile, block / L); ++i)
             for (int f = 0; f < Transform::products; ++f) store(result + f * apart + i * L, broadcast(0));
         }
-      for (int64_t phase = 0; phase < phases_; ++phase) {
+      for (int64_t phase = 0; phase < stride; ++phase) {
         for (int f = 0; f < Transform::products; ++f) {
           taps_.clear();
           for (int64_t r = 0; r < rows; ++r)
@@ -537,7 +536,6 @@ class Convolution final : public Layer {
   std::array<int64_t, 4> padding_;
   bool reflect_, transposed_, depthwise_, split_ = false, dot_ = false;
   int winograd_ = 0;  // the taps that its products are for, or 0
-  int64_t phases_ = 1;
   int64_t inputs_, outputs_, groups_;
   Epilogue epilogue_;
   std::vector<float> bias_, none_, packed_;  // none_: in place of the bias

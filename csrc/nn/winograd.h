@@ -10,7 +10,7 @@
 
 namespace fastdeblur::nn::winograd {
 
-constexpr int kOutputs = 4, kMostProducts = 6;
+constexpr int kOutputs = 4;
 
 // Taps: inputs kOutputs + Taps - 1, which is the number of products as well.
 template <int Taps>

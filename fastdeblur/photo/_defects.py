@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdeblur.photo._numbers import FloatArray
+from fastdeblur.photo._numbers import FloatArray, largest
 
 Mask = NDArray[np.bool_]
 
@@ -35,16 +35,16 @@ def mended(channels: NDArray[Any], mask: Mask) -> NDArray[Any]:
     """A copy with the median of their good neighbours in place of these pixels."""
     result = channels.copy()
     for values, bad, out in zip(channels, mask, result, strict=True):
+        if not bad.any():
+            continue
         rows, columns = np.nonzero(bad)
         around = np.pad(values.astype(np.float64), 1, mode="reflect")
         around[np.pad(bad, 1, mode="reflect")] = np.nan
         near = [around[rows + y, columns + x] for y in range(3) for x in range(3) if (y, x) != (1, 1)]
-        median = np.nanmedian(near, axis=0) if len(rows) else np.empty(0)
-        if out.dtype.kind in "iu":
-            # 2^63 - 1 is no double, and would wrap around.
-            most = float(np.iinfo(out.dtype).max)
-            median = np.minimum(np.rint(median), np.nextafter(most, 0) if out.dtype.itemsize == 8 else most)
-        out[rows, columns] = median
+        median = np.nanmedian(near, axis=0)
+        out[rows, columns] = (
+            np.minimum(np.rint(median), largest(out.dtype)) if out.dtype.kind in "iu" else median
+        )
     return result
 
 

@@ -37,6 +37,12 @@ def as_channels(array: NDArray[Any], channel_axis: Any) -> NDArray[Any]:
     return moved
 
 
+def largest(dtype: np.dtype[Any]) -> float:
+    """The largest double that an integer dtype holds: 2^63 - 1 is none, and what is cut there wraps around."""
+    most = float(np.iinfo(dtype).max)
+    return float(np.nextafter(most, 0)) if dtype.itemsize == 8 else most
+
+
 def as_law(gamma: Any, dtype: np.dtype[Any]) -> str | float:
     """ "srgb" or the exponent of a power law."""
     if isinstance(gamma, str):
@@ -83,8 +89,6 @@ class Numbers:
         values = np.asarray(encoded, np.float64) * self.unit
         if dtype.kind in "iu":
             limits = np.iinfo(dtype)
-            # 2^63 - 1 is no double: cut below it, or it wraps around.
-            most = np.nextafter(float(limits.max), 0) if dtype.itemsize == 8 else float(limits.max)
-            return np.clip(np.rint(values), float(limits.min), most).astype(dtype)
+            return np.clip(np.rint(values), float(limits.min), largest(dtype)).astype(dtype)
         most = float(np.finfo(dtype).max)
         return np.clip(values, -most, most).astype(dtype)

@@ -164,14 +164,19 @@ class FusedPasses {
   template <class Program>
   void rows(Stream stream, Complex<T>* spectrum, Rows which, const Program& f,
             typename Program::Accumulator* result = nullptr) {
-    run_rows<RowsKernel<T, Program>>(stream, spectrum, which, result, f);
+    const RowsKernel<T, Program> kernel{plan_.shape(spectrum, which), plan_.row_butterflies(),
+                                        static_cast<typename Program::Accumulator*>(parts_), f};
+    run_rows(stream, which, kernel, 1, result);
   }
 
   // s(value, c, m, x, sum)
   template <class Sink>
   void rows_inverse(Stream stream, Complex<T>* spectrum, Rows which, const Sink& s,
                     typename Sink::Accumulator* result = nullptr, int planes = 1) {
-    run_rows<RowsInverseKernel<T, Sink>>(stream, spectrum, which, result, s, planes);
+    const RowsInverseKernel<T, Sink> kernel{plan_.shape(spectrum, which), plan_.row_butterflies(),
+                                            static_cast<typename Sink::Accumulator*>(parts_), s,
+                                            several(planes)};
+    run_rows(stream, which, kernel, planes, result);
   }
 
  private:
@@ -190,17 +195,13 @@ class FusedPasses {
                      of_planes(plan_.middle_geometry(rows), planes));
   }
 
-  // more: how many planes, if the kernel knows of several.
-  template <class Kernel, class Program, class Accumulator, class... More>
-  void run_rows(Stream stream, Complex<T>* spectrum, Rows which, Accumulator* result, const Program& f,
-                More... more) {
+  template <class Kernel, class Accumulator>
+  void run_rows(Stream stream, Rows which, const Kernel& kernel, int planes, Accumulator* result) {
     constexpr bool sums = sum_phases<Accumulator> > 0;
-    Accumulator* parts = static_cast<Accumulator*>(parts_);
-    launcher_.launch(
-        stream, Kernel{plan_.shape(spectrum, which), plan_.row_butterflies(), parts, f, several(more)...},
-        of_planes(plan_.row_geometry(which, sums ? sizeof(Accumulator) : 0), (1 * ... * more)));
+    launcher_.launch(stream, kernel,
+                     of_planes(plan_.row_geometry(which, sums ? sizeof(Accumulator) : 0), planes));
     if constexpr (sums)
-      launcher_.launch(stream, SumKernel<Accumulator>{parts, plan_.row_blocks(which), result},
+      launcher_.launch(stream, SumKernel<Accumulator>{kernel.parts, plan_.row_blocks(which), result},
                        Geometry{1, 256, 256 * static_cast<int>(sizeof(Accumulator))});
   }
 

@@ -21,6 +21,8 @@ struct Strip {
   bool packed;
   int plane;  // of several that are worked on at once
 
+  FD_HD static Strip of_pixel(int c, int m, int x) { return {c, m, x, 0, false, 0}; }
+
   FD_HD int x(int q) const {
     const int j = i + q * span;
     return packed ? 2 * j : j;
