@@ -23,6 +23,7 @@ from fastdeblur.errors import (
     MaskWarning,
     ModelError,
     OutOfMemory,
+    PrecisionWarning,
     PSFWarning,
     Unsupported,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "ModelError",
     "OutOfMemory",
     "PSFWarning",
+    "PrecisionWarning",
     "Unsupported",
     "__version__",
     "deblur",

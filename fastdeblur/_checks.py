@@ -121,7 +121,7 @@ def normalised(psf: NDArray[np.float64]) -> NDArray[np.float64]:
         warnings.warn(
             f"psf: has negative values ({100 * negative:.2g} % of its sum); light cannot be negative",
             PSFWarning,
-            stacklevel=_user_level(),
+            stacklevel=user_level(),
         )
     for axis, n in enumerate(psf.shape):
         profile = psf.sum(tuple(a for a in range(psf.ndim) if a != axis))
@@ -131,12 +131,12 @@ def normalised(psf: NDArray[np.float64]) -> NDArray[np.float64]:
                 f"psf: its centroid lies {offset:+.1f} pixels from its origin (index {n // 2}) on axis {axis}; "
                 f"the result moves by as much",
                 PSFWarning,
-                stacklevel=_user_level(),
+                stacklevel=user_level(),
             )
     return psf
 
 
-def _user_level() -> int:
+def user_level() -> int:
     """The stack level of the first caller outside this package, so that a warning points at the user's line."""
     import sys
 

@@ -29,5 +29,9 @@ class PSFWarning(UserWarning):
     """The PSF is usable but looks wrong: negative values, or its mass lies away from its origin."""
 
 
+class PrecisionWarning(UserWarning):
+    """The numbers span more than the precision computed in can tell apart."""
+
+
 class MaskWarning(UserWarning):
     """A masked array was given to a function whose original ignores masks."""

@@ -151,7 +151,7 @@ def module(devices=2):
                 return self.plan.wiener(self._planes(planes), balance, reg, power)
 
             def richardson_lucy(
-                self, planes, num_iter, acceleration, background, measured, on_iteration, stream
+                self, planes, num_iter, acceleration, background, sigma, measured, on_iteration, stream
             ):
                 self._note(planes, stream)
                 told = None
@@ -164,7 +164,7 @@ def module(devices=2):
                         return on_iteration(plane, iteration, change, fill)
 
                 return self.plan.richardson_lucy(
-                    self._planes(planes), num_iter, acceleration, background, measured, told
+                    self._planes(planes), num_iter, acceleration, background, sigma, measured, told
                 )
 
         Deconvolver.__name__ = f"Deconvolver{suffix}"

@@ -363,16 +363,15 @@ def test_an_estimate_asked_for_too_late(backend):
         kept[-1].estimate()
 
 
-def test_a_callback_whose_answer_is_neither_true_nor_false(backend):
-    arguments = {
-        "image": IMAGE,
-        "psf": PSF,
-        "num_iter": 2,
-        "out": np.full_like(IMAGE, -7),
-        "backend": backend,
-    }
-    arguments["callback"] = lambda state: state.estimate() > 0
-    expect(fastdeblur.richardson_lucy, arguments, "callback", "true or false, got ndarray")
+@pytest.mark.parametrize("answer", [True, np.True_, 1, "yes", np.ones(3)])
+def test_what_a_callback_returns_is_ignored(backend, answer):
+    """A progress bar's update returns True when it is drawn anew."""
+    seen = []
+    result = fastdeblur.richardson_lucy(
+        IMAGE, PSF, 3, callback=lambda state: (seen.append(state.iteration), answer)[1], backend=backend
+    )
+    assert seen == [1, 2, 3]
+    np.testing.assert_array_equal(result, fastdeblur.richardson_lucy(IMAGE, PSF, 3, backend=backend))
 
 
 @pytest.mark.parametrize("unit", [1e20, 1e-23])

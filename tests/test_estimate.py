@@ -16,6 +16,7 @@ from fastdeblur.errors import InvalidArgument
 from fastdeblur.estimate import _transfer
 from fastdeblur.estimate._likelihood import SpectrumFit
 from fastdeblur.estimate._periodogram import periodogram, smooth_size
+from fastdeblur.estimate.kind import fitted, formula_instead
 
 SPECTRAL = (estimate.motion, estimate.defocus, estimate.gaussian, estimate.kind)
 ALL = (*SPECTRAL, estimate.noise)
@@ -480,6 +481,41 @@ def test_transfer_function_of_the_kernel(length, angle):
         expected += np.abs((phase * kernel).sum((1, 2))) ** 2 / 2
     found = _transfer.motion_kernel(cells, np.array([[length, angle]]))[0]
     assert np.abs(found - expected).max() <= 1e-5
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (4, 7), (9, 8)])
+def test_transfer_function_of_any_kernel(shape):
+    """The mean of |H|^2 over four points around each cell's middle, with rows counted downwards and frequencies upwards."""
+    cells = periodogram(leaves().astype(np.float32), None, (64,))[0]
+    kernel = np.random.default_rng(2).random(shape)
+    kernel /= kernel.sum()
+    y, x = (np.arange(n) - n // 2 for n in shape)
+    expected = np.zeros(cells.fx.size)
+    for right, up in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+        fx, fy = cells.fx + right * np.sqrt(cells.vx), cells.fy + up * np.sqrt(cells.vy)
+        phase = np.exp(-2j * np.pi * (fx[:, None, None] * x - fy[:, None, None] * y[:, None]))
+        expected += np.abs((phase * kernel).sum((1, 2))) ** 2 / 4
+    assert np.abs(_transfer.kernel(cells, kernel)[0] - expected).max() <= 1e-5
+
+
+BENT = psf.trajectory(np.array([(0, 0), (6, 1), (9, 6), (6, 9)], float), np.array([0, 0.3, 0.8, 1.0]))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "name"), [(psf.motion(12, 35), "motion"), (psf.defocus(3.5), "defocus"), (BENT, None)]
+)
+def test_a_formula_takes_the_place_of_a_kernel_that_tells_no_more(kernel, name):
+    light = leaves()
+    y = scipy.signal.fftconvolve(light, kernel, "valid")
+    y += 0.004 * np.random.default_rng(1).standard_normal(y.shape)
+    fits = fitted(y, None)
+    instead = formula_instead(fits, kernel)  # the kernel itself: what a perfect search would find
+    assert name == (instead and instead.kind)
+    if name is not None:
+        assert instead.confidence >= 0.25
+        assert instead.estimate.confidence == instead.confidence
+        # Not for a kernel that has the blur's size but is another: that tells less still.
+        assert formula_instead(fits, np.rot90(BENT)).kind == name
 
 
 def test_the_layer_is_public():

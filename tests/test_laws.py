@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from conftest import need
-from fastdeblur import richardson_lucy, wiener
+from fastdeblur import PrecisionWarning, PSFWarning, richardson_lucy, wiener
 from fastdeblur._geometry import BOUNDARIES, Frame
 
 from cases import box, lopsided
@@ -355,6 +356,54 @@ def test_no_rim_around_dead_pixels_at_the_border(backend, dtype, boundary):
         np.where(weights > 0, image, 0), box(9, 9), 50, boundary=boundary, weights=weights, backend=backend
     )
     np.testing.assert_allclose(result, 0.5, atol=1e-3)
+
+
+@pytest.mark.parametrize("boundary", ["unknown", "reflect", "periodic", "zero"])
+@pytest.mark.parametrize("acceleration", [None, "ogm"])
+def test_a_psf_with_negative_values_does_not_run_away(backend, boundary, acceleration):
+    """As of a bead whose background was taken off: beyond the frame H^T W is small by cancellation, the correction is not."""
+    rng = np.random.default_rng(5)
+    bead = np.exp(-np.add.outer(np.arange(-7, 8) ** 2, np.arange(-7, 8) ** 2) / 6.0)
+    bead = rng.poisson(100 * bead + 30) - 30.0
+    assert 0.05 < -bead[bead < 0].sum() / bead.sum() < 0.5
+    image = rng.poisson(5, (40, 44)).astype(np.float64)
+    image[20, 20] += 200
+    with pytest.warns(PSFWarning, match="negative"):
+        result = richardson_lucy(
+            image, bead, 60, boundary=boundary, acceleration=acceleration, backend=backend
+        )
+    assert np.isfinite(result).all()
+    assert result.sum() == pytest.approx(image.sum(), rel=0.3 if boundary == "zero" else 0.05)
+    assert result.max() < 20 * image.max()
+
+
+@pytest.mark.parametrize("boundary", ["unknown", "periodic"])
+@pytest.mark.parametrize("ratio", [1e2, 1e5, 1e7])
+def test_one_trusted_pixel_does_not_silence_the_others(backend, boundary, ratio):
+    """Only the ratios of weights matter, whatever the largest is: far from its pixel, nothing changes."""
+    rng = np.random.default_rng(6)
+    image = rng.uniform(0.2, 1, (48, 50))
+    image[30, 31] = 40
+    weights = np.ones(image.shape)
+    run = {"boundary": boundary, "backend": backend}
+    expected = richardson_lucy(image, lopsided(3, 3), 4, weights=weights, **run)
+    weights[4, 5] = ratio
+    result = richardson_lucy(image, lopsided(3, 3), 4, weights=weights, **run)
+    far = (slice(18, 40), slice(18, 40))
+    np.testing.assert_allclose(result[far], expected[far], rtol=1e-6)
+
+
+def test_weights_that_float32_cannot_tell_apart_are_warned_of(backend):
+    image = np.full((12, 13), 0.5, np.float32)
+    weights = np.ones(image.shape)
+    weights[0, 0] = 1e4
+    with pytest.warns(PrecisionWarning, match="weights: 99 % of the positive ones are below 0.001"):
+        richardson_lucy(image, box(3, 3), 1, weights=weights, backend=backend)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        richardson_lucy(image.astype(np.float64), box(3, 3), 1, weights=weights, backend=backend)
+        for rest in (0.0, 2e-3):
+            richardson_lucy(image, box(3, 3), 1, weights=np.where(weights > 1, 1, rest), backend=backend)
 
 
 def test_no_bright_rim_where_the_scene_goes_on(backend):

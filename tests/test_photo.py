@@ -389,7 +389,7 @@ def test_a_photo_of_doubtful_confidence_is_left(monkeypatch):
     weak = estimate.Kind(
         "motion", 0.2, estimate.Motion(11.0, 30.0, 0.2), {"shake": 0.0}, False, np.empty((0, 0), object)
     )
-    monkeypatch.setattr(estimate, "kind", lambda *_, **__: weak)
+    monkeypatch.setattr(_find, "told", lambda *_, **__: weak)
     found = fastdeblur.deblur(case("motion")[0], full=True)
     assert (found.kind, found.confidence) == ("unknown", 0.0)
 
@@ -414,9 +414,9 @@ def test_a_hint_at_shake_is_followed(monkeypatch):
         return kernel
 
     monkeypatch.setattr(estimate, "kernel", kernel_of(0.95, hook()))
-    monkeypatch.setattr(estimate, "kind", told(0.01))
+    monkeypatch.setattr(_find, "told", told(0.01))
     assert fastdeblur.deblur(photo, full=True).kind == "sharp"
-    monkeypatch.setattr(estimate, "kind", told(0.2))
+    monkeypatch.setattr(_find, "told", told(0.2))
     assert fastdeblur.deblur(photo, quality="fast", full=True).kind == "sharp"
     assert not searched
     found = fastdeblur.deblur(photo, full=True)
@@ -454,9 +454,13 @@ def test_a_kernel_that_fills_its_frame_is_not_believed(monkeypatch):
 def test_the_callback_sees_the_search_and_can_end_it():
     photo = case("shake")[0]
     seen = []
-    found = fastdeblur.deblur(
-        photo, kind="shake", callback=lambda state: seen.append(state.iteration) or len(seen) == 3, full=True
-    )
+
+    def end(state):
+        seen.append(state.iteration)
+        if len(seen) == 3:
+            raise StopIteration
+
+    found = fastdeblur.deblur(photo, kind="shake", callback=end, full=True)
     assert seen == [1, 2, 3]
     assert found.kind == "unknown"
     assert_array_equal(found.image, photo)
@@ -614,7 +618,7 @@ def test_bad_arguments(name, value, says, monkeypatch):
     def never(*_, **__):
         raise AssertionError("work has begun")
 
-    monkeypatch.setattr(estimate, "kind", never)
+    monkeypatch.setattr(_find, "fitted", never)
     monkeypatch.setattr(estimate, "noise", never)
     with pytest.raises(InvalidArgument, match=says) as raised:
         fastdeblur.deblur(**{"image": IMAGE, name: value})

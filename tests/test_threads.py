@@ -318,6 +318,98 @@ except KeyboardInterrupt:
             process.communicate()
 
 
+LONG_CALLS = {
+    "psf.camera_shake": "fastdeblur.psf.camera_shake(10**6, size=15)",
+    "psf.motion": "fastdeblur.psf.motion(np.linspace(3, 30, 10**6), shape=(31, 31))",
+    "restoration.richardson_lucy": "restoration.richardson_lucy(image, psf, 10**6)",
+    "restoration.denoise_tv_chambolle": "restoration.denoise_tv_chambolle(image, eps=0, max_num_iter=10**7)",
+    "restoration.unsupervised_wiener": "restoration.unsupervised_wiener(image, psf, user_params=endless)",
+    "nets": "[net(image) for _ in range(10**6)]",
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+@pytest.mark.parametrize("name", LONG_CALLS)
+def test_ctrl_c_stops_other_long_calls(name):
+    need("native")
+    code = f"""
+import sys
+import numpy as np
+import fastdeblur
+from fastdeblur.skimage import restoration
+image, psf = np.random.default_rng(0).random((400, 500)), np.ones((5, 5)) / 25
+endless = {{"threshold": 0, "max_num_iter": 10**7}}
+net = fastdeblur.nets.load("srcnn")
+print("running", flush=True)
+try:
+    {LONG_CALLS[name]}
+except KeyboardInterrupt:
+    fastdeblur.psf.motion(7, 20)  # the library still works
+    sys.exit(5)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"running\n"
+        time.sleep(0.5)
+        sent = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=TIMEOUT)
+        assert process.returncode == 5, errors.decode()
+        assert time.monotonic() - sent < 10
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+BUSY = {
+    "wiener": "plan.wiener(image, 0.01)",
+    "richardson_lucy": "plan.richardson_lucy(image, 5)",
+    "callback": "plan.richardson_lucy(image, 5, callback=lambda state: time.sleep(0.001))",
+    "filter": "ndimage.gaussian_filter(image, 3)",
+    "psf": "fastdeblur.psf.camera_shake(64)",
+}
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("name", BUSY)
+def test_the_process_may_end_while_a_daemon_thread_computes(name, n_threads):
+    """CPython unwinds such a thread's stack where it asks for the lock, which must not end in abort()."""
+    need("native")
+    code = f"""
+import threading, time
+import numpy as np
+import fastdeblur
+from fastdeblur.scipy import ndimage
+image = np.ones((120, 160), np.float32)
+plan = fastdeblur.Deconvolver(image.shape, np.ones((5, 5)), n_threads={n_threads})
+begun = threading.Event()
+def work():
+    while True:
+        {BUSY[name]}
+        begun.set()
+threading.Thread(target=work, daemon=True).start()
+begun.wait()
+time.sleep(0.05)
+print("done")
+"""
+    for _ in range(3):
+        result = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+        )
+        assert (result.returncode, result.stdout) == (0, "done\n"), result.stderr
+
+
 def test_a_run_in_a_thread_is_stopped_by_its_callback(backend):
     """What a cancel button does."""
     cancel, running = threading.Event(), threading.Event()
@@ -326,7 +418,8 @@ def test_a_run_in_a_thread_is_stopped_by_its_callback(backend):
 
     def watch(state):
         running.set()
-        return cancel.is_set()
+        if cancel.is_set():
+            raise StopIteration
 
     def work():
         result.append(

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <optional>
 
+#include "bindings/gil.h"
 #include "bindings/restoration_arrays.h"
 #include "blind/half_quadratic.h"
 
@@ -35,7 +36,7 @@ void half_quadratic(const Array& data, Array x, const Array& kernel, const Array
     problem.table = &shrink;
   }
   float* out = x.mutable_data();
-  py::gil_scoped_release nogil;
+  const Interruptible interruptible;
   blind::solve(problem, out, n_threads);
 }
 

@@ -14,6 +14,7 @@
 #include "bindings/cuda_arrays.h"
 #include "bindings/cuda_nn.h"
 #include "bindings/cuda_psf.h"
+#include "bindings/gil.h"
 #include "bindings/problem.h"
 #include "cuda/cufft_library.h"
 #include "cuda/deconvolver.h"
@@ -51,7 +52,7 @@ void look_where_packages_are() {
 std::string why_not() {
   try {
     look_where_packages_are();
-    const py::gil_scoped_release release;
+    const Unlocked unlocked;
     return cuda::why_not();
   } catch (const std::exception& error) {
     return std::string("the CUDA devices cannot be used: ") + error.what();
@@ -69,7 +70,7 @@ py::list devices() {
   std::vector<cuda::DeviceInfo> found;
   std::string cufft;
   {
-    const py::gil_scoped_release release;  // waking a device takes long, and so does loading cuFFT
+    const Unlocked unlocked;  // waking a device takes long, and so does loading cuFFT
     found = cuda::devices();
     if (!found.empty()) cufft = cufft_version();
   }
@@ -98,21 +99,22 @@ void set_allocator(const py::object& allocate, const py::object& release) {
   const auto keep = [](const py::object& f) {
     return std::shared_ptr<py::object>(new py::object(f), [](py::object* kept) {
       if (!Py_IsInitialized()) return;
-      const py::gil_scoped_acquire acquire;
+      const Locked locked;
       delete kept;
     });
   };
   const auto number = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p); };
   auto allocator = std::make_shared<cuda::Allocator>();
   allocator->allocate = [f = keep(allocate), number](std::size_t bytes, int device, cuda::Stream stream) {
-    const py::gil_scoped_acquire acquire;
-    return reinterpret_cast<void*>((*f)(bytes, device, number(stream)).cast<std::uintptr_t>());
+    const Locked locked;
+    return in_python(
+        [&] { return reinterpret_cast<void*>((*f)(bytes, device, number(stream)).cast<std::uintptr_t>()); });
   };
   allocator->release = [f = keep(release), number](void* memory, int device, cuda::Stream stream) {
     if (!Py_IsInitialized()) return;  // its pool goes with it
-    const py::gil_scoped_acquire acquire;
+    const Locked locked;
     try {
-      (*f)(number(memory), device, number(stream));
+      in_python([&] { (*f)(number(memory), device, number(stream)); });
     } catch (py::error_already_set& error) {
       error.discard_as_unraisable("fastdeblur: releasing device memory");
     }
@@ -125,14 +127,14 @@ class BoundCudaDeconvolver {
  public:
   BoundCudaDeconvolver(int device, Problem<T> problem) {
     look_where_packages_are();
-    const py::gil_scoped_release release;
+    const Unlocked unlocked;
     implementation_ = cuda::make_deconvolver<T>(device, std::move(problem));
   }
   BoundCudaDeconvolver(const BoundCudaDeconvolver&) = delete;
   BoundCudaDeconvolver& operator=(const BoundCudaDeconvolver&) = delete;
   ~BoundCudaDeconvolver() {  // which may wait for the device
     if (!Py_IsInitialized()) return;
-    const py::gil_scoped_release release;
+    const Unlocked unlocked;
     implementation_.reset();
   }
 
@@ -147,19 +149,20 @@ class BoundCudaDeconvolver {
 
   // on_iteration(plane, iteration, change, estimate) -> bool, estimate(located array) fills it; or None.
   py::object richardson_lucy(const std::vector<py::tuple>& planes, int64_t iterations,
-                             const std::string& acceleration, double background, bool measured,
+                             const std::string& acceleration, double background, double sigma, bool measured,
                              const py::object& on_iteration, std::uintptr_t stream) {
     const auto views = located_planes<T>(planes);
     RichardsonLucyOptions options;
     options.iterations = iterations;
     options.acceleration = as_acceleration(acceleration);
     options.background = background;
+    options.sigma = sigma;
     Poll poll;
     cuda::DeviceProgress<T> progress;
     if (!on_iteration.is_none()) {
       progress = [&](int64_t plane, int64_t done, double change,
                      const std::function<void(MutableImageView<T>, bool)>& estimate) {
-        const py::gil_scoped_acquire acquire;
+        const Locked locked;
         if (PyErr_CheckSignals() != 0) throw py::error_already_set();
         // The estimate lives as long as this call; a callback may keep the function for longer.
         using Estimate = std::function<void(MutableImageView<T>, bool)>;
@@ -172,10 +175,10 @@ class BoundCudaDeconvolver {
           if (!*live) throw std::runtime_error("estimate: its iteration is over");
           const Located located(out);
           const MutableImageView<T> target = located.as_output<T>();
-          const py::gil_scoped_release release;
+          const Unlocked unlocked;
           (**live)(target, located.on_device);
         });
-        return on_iteration(plane, done, change, copy).template cast<bool>();
+        return in_python([&] { return on_iteration(plane, done, change, copy).template cast<bool>(); });
       };
     }
     return run([&] {
@@ -189,7 +192,7 @@ class BoundCudaDeconvolver {
   template <class F>
   py::object run(F f) {
     try {
-      const py::gil_scoped_release release;
+      const Unlocked unlocked;
       f();
     } catch (const BadImage& bad) {
       return py::make_tuple(bad.plane, static_cast<int>(bad.what));
@@ -220,8 +223,8 @@ void bind_precision(py::module_& m, const char* suffix) {
       .def("wiener", &Bound::wiener, py::arg("planes"), py::arg("balance"), py::arg("reg"), py::arg("power"),
            py::arg("stream"))
       .def("richardson_lucy", &Bound::richardson_lucy, py::arg("planes"), py::arg("num_iter"),
-           py::arg("acceleration"), py::arg("background"), py::arg("measured"), py::arg("on_iteration"),
-           py::arg("stream"));
+           py::arg("acceleration"), py::arg("background"), py::arg("sigma"), py::arg("measured"),
+           py::arg("on_iteration"), py::arg("stream"));
   m.def((std::string("bytes") + suffix).c_str(),
         [](const std::vector<int64_t>& frame, const std::vector<int64_t>& grid,
            const std::vector<int64_t>& psf_shape, int64_t psf_count, bool extended, bool dark_outside,
@@ -270,13 +273,13 @@ PYBIND11_MODULE(_cuda, m) {
   m.def(
       "synchronize",
       [](int device, std::uintptr_t stream) { cuda::synchronize(device, reinterpret_cast<void*>(stream)); },
-      py::arg("device"), py::arg("stream"), py::call_guard<py::gil_scoped_release>(),
+      py::arg("device"), py::arg("stream"), py::call_guard<Unlocked>(),
       "Wait for what a stream has been given.");
   m.def("devices", &devices,
         "What CUDA devices there are, and what is free on them, which wakes each of them.");
   m.def("set_allocator", &set_allocator, py::arg("allocate"), py::arg("release"),
         "Take device memory from another pool; None, None: from our own.");
-  m.def("release_pool", &cuda::release_pool, py::arg("device"), py::call_guard<py::gil_scoped_release>(),
+  m.def("release_pool", &cuda::release_pool, py::arg("device"), py::call_guard<Unlocked>(),
         "Give back the memory that our own pool holds and nobody uses.");
   bind_precision<float>(m, "F32");
   bind_precision<double>(m, "F64");

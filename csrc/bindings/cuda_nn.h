@@ -9,6 +9,7 @@
 #include <string>
 
 #include "bindings/cuda_arrays.h"
+#include "bindings/gil.h"
 #include "bindings/nn_spec.h"
 #include "cuda/nn/net.h"
 
@@ -24,14 +25,14 @@ inline cuda::nn::Format format_named(const std::string& precision) {
 class BoundCudaNet {
  public:
   BoundCudaNet(int device, const nn::NetworkSpec& spec, cuda::nn::Format format) {
-    const pybind11::gil_scoped_release release;
+    const Unlocked unlocked;
     net_ = cuda::nn::make_net(device, spec, format);
   }
   BoundCudaNet(const BoundCudaNet&) = delete;
   BoundCudaNet& operator=(const BoundCudaNet&) = delete;
   ~BoundCudaNet() {  // which may wait for the device
     if (!Py_IsInitialized()) return;
-    const pybind11::gil_scoped_release release;
+    const Unlocked unlocked;
     net_.reset();
   }
 
@@ -48,17 +49,19 @@ class BoundCudaNet {
     const Located from = located(image), to = located(out);
     const auto filter = [&](int64_t node, const float* in, float* made, int64_t channels, int64_t rows,
                             int64_t columns, cuda::Stream on) {
-      const pybind11::gil_scoped_acquire acquire;
+      const Locked locked;
       const auto number = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p); };
-      return wiener(node, number(in), number(made), channels, rows, columns, number(on)).cast<bool>();
+      return in_python([&] {
+        return wiener(node, number(in), number(made), channels, rows, columns, number(on)).cast<bool>();
+      });
     };
     const auto poll = [] {
-      const pybind11::gil_scoped_acquire acquire;
+      const Locked locked;
       if (PyErr_CheckSignals() != 0) throw pybind11::error_already_set();
     };
     const cuda::nn::Picture picture{from.view, h, w, white, from.on_device};
     const cuda::nn::Result result{to.as_output<float>(), to.on_device};
-    const pybind11::gil_scoped_release release;
+    const Unlocked unlocked;
     const auto outcome =
         net_->run(picture, result, limit, filter, reinterpret_cast<cuda::Stream>(stream), poll);
     return outcome == cuda::nn::Outcome::good       ? ""
@@ -68,11 +71,11 @@ class BoundCudaNet {
 
   double memory(int64_t h, int64_t w) const { return net_->memory(h, w); }
   int64_t kept() {
-    const pybind11::gil_scoped_release nogil;
+    const Unlocked unlocked;
     return net_->kept();
   }
   void release() {
-    const pybind11::gil_scoped_release nogil;
+    const Unlocked unlocked;
     net_->release();
   }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 
+#include "bindings/gil.h"
 #include "bindings/psf_arrays.h"
 #include "cuda/psf.h"
 
@@ -39,7 +40,7 @@ inline void bind_cuda_psf(pybind11::module_& m) {
         const cuda::PsfTarget target = psf_target(out, 3);
         const double* length = psf_parameters(lengths, {target.n}, "lengths");
         const double* angle = psf_parameters(angles, {target.n}, "angles");
-        const py::gil_scoped_release nogil;
+        const Unlocked unlocked;
         cuda::rasterise_motion(device, length, angle, target, as_stream(stream));
       },
       py::kw_only(), py::arg("device"), py::arg("lengths").noconvert(), py::arg("angles").noconvert(),
@@ -50,7 +51,7 @@ inline void bind_cuda_psf(pybind11::module_& m) {
       [=](int device, const PsfArray& radii, const py::tuple& out, std::uintptr_t stream) {
         const cuda::PsfTarget target = psf_target(out, 3);
         const double* radius = psf_parameters(radii, {target.n}, "radii");
-        const py::gil_scoped_release nogil;
+        const Unlocked unlocked;
         cuda::rasterise_defocus(device, radius, target, as_stream(stream));
       },
       py::kw_only(), py::arg("device"), py::arg("radii").noconvert(), py::arg("out"), py::arg("stream"),
@@ -60,7 +61,7 @@ inline void bind_cuda_psf(pybind11::module_& m) {
       [=](int device, const PsfArray& sigmas, const py::tuple& out, std::uintptr_t stream) {
         const cuda::PsfTarget target = psf_target(out, 4);
         const double* sigma = psf_parameters(sigmas, {target.n, 3}, "sigmas");
-        const py::gil_scoped_release nogil;
+        const Unlocked unlocked;
         cuda::rasterise_gaussian(device, sigma, target, as_stream(stream));
       },
       py::kw_only(), py::arg("device"), py::arg("sigmas").noconvert(), py::arg("out"), py::arg("stream"),

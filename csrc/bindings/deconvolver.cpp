@@ -10,6 +10,7 @@
 #include <string>
 
 #include "bindings/deconvolver.h"
+#include "bindings/gil.h"
 #include "bindings/problem.h"
 #include "cpu/deconvolver.h"
 
@@ -74,7 +75,7 @@ template <class T>
 class BoundDeconvolver {
  public:
   BoundDeconvolver(Problem<T> problem, bool one_axis) {
-    const py::gil_scoped_release release;
+    const Unlocked unlocked;
     implementation_ = make_deconvolver<T>(std::move(problem), one_axis);
   }
 
@@ -89,19 +90,20 @@ class BoundDeconvolver {
 
   // on_iteration(plane, iteration, change, estimate) -> bool, estimate(out) fills an array; or None.
   py::object richardson_lucy(const std::vector<py::tuple>& planes, int64_t iterations,
-                             const std::string& acceleration, double background, bool measured,
+                             const std::string& acceleration, double background, double sigma, bool measured,
                              const py::object& on_iteration) {
     const auto views = plane_views<T>(planes);
     RichardsonLucyOptions options;
     options.iterations = iterations;
     options.acceleration = as_acceleration(acceleration);
     options.background = background;
+    options.sigma = sigma;
     Poll poll;
     Progress<T> progress;
     if (!on_iteration.is_none()) {
       progress = [&](int64_t plane, int64_t done, double change,
                      const std::function<void(MutableImageView<T>)>& estimate) {
-        const py::gil_scoped_acquire acquire;
+        const Locked locked;
         if (PyErr_CheckSignals() != 0) throw py::error_already_set();
         // The estimate lives as long as this call; a callback may keep the function for longer.
         const auto live = std::make_shared<const std::function<void(MutableImageView<T>)>*>(&estimate);
@@ -112,10 +114,10 @@ class BoundDeconvolver {
         const py::cpp_function copy([live](const py::object& out) {
           if (!*live) throw std::runtime_error("estimate: its iteration is over");
           const auto target = mutable_view<T>(out);
-          const py::gil_scoped_release release;
+          const Unlocked unlocked;
           (**live)(target);
         });
-        return on_iteration(plane, done, change, copy).template cast<bool>();
+        return in_python([&] { return on_iteration(plane, done, change, copy).template cast<bool>(); });
       };
     } else {
       options.goes_on = [&](int64_t, double) {
@@ -130,7 +132,7 @@ class BoundDeconvolver {
   template <class F>
   py::object run(F f) {
     try {
-      const py::gil_scoped_release release;
+      const Unlocked unlocked;
       f();
     } catch (const BadImage& bad) {
       return py::make_tuple(bad.plane, static_cast<int>(bad.what));
@@ -161,7 +163,8 @@ void bind_precision(py::module_& m, const char* suffix) {
       .def("wiener", &BoundDeconvolver<T>::wiener, py::arg("planes"), py::arg("balance"), py::arg("reg"),
            py::arg("power"))
       .def("richardson_lucy", &BoundDeconvolver<T>::richardson_lucy, py::arg("planes"), py::arg("iterations"),
-           py::arg("acceleration"), py::arg("background"), py::arg("measured"), py::arg("on_iteration"));
+           py::arg("acceleration"), py::arg("background"), py::arg("sigma"), py::arg("measured"),
+           py::arg("on_iteration"));
   m.def((std::string("bytes") + suffix).c_str(),
         [](const std::vector<int64_t>& frame, const std::vector<int64_t>& grid,
            const std::vector<int64_t>& psf_shape, int64_t psf_count, bool extended, bool dark_outside,

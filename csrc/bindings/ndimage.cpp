@@ -1,4 +1,5 @@
 #include "bindings/ndimage.h"
+#include "bindings/gil.h"
 
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
@@ -68,7 +69,7 @@ void correlate(const py::array& input, const py::array& weights, py::array out, 
   problem.mode = as_mode(mode);
   problem.constant = cval;
   problem.n_threads = n_threads;
-  py::gil_scoped_release nogil;
+  const Unlocked unlocked;
   ndimage::correlate(problem);
 }
 
@@ -124,7 +125,7 @@ bool run_separable(ndimage::Separable& problem, const py::array& input, py::arra
   problem.limit = limit;
   problem.accumulate = accumulate;
   problem.n_threads = n_threads;
-  py::gil_scoped_release nogil;
+  const Unlocked unlocked;
   return ndimage::separable(problem);
 }
 
@@ -175,7 +176,7 @@ bool median(const py::array& input, py::array out, const Shape& window, const Sh
   problem.mode = as_mode(mode);
   problem.constant = constant.data();
   problem.n_threads = n_threads;
-  py::gil_scoped_release nogil;
+  const Unlocked unlocked;
   return ndimage::median(problem);
 }
 
@@ -202,7 +203,7 @@ void fourier_scale(const py::array& input, py::array out, const Tables& tables, 
   if (out.size() == 0) return;
   const void* from = input.data();
   void* to = out.mutable_data();
-  py::gil_scoped_release nogil;
+  const Unlocked unlocked;
   ndimage::fourier_scale(from, to, type, factors, n_threads);
 }
 
@@ -220,7 +221,7 @@ void fourier_rotate(const py::array& input, py::array out, const Tables& tables,
   if (out.size() == 0) return;
   const void* from = input.data();
   void* to = out.mutable_data();
-  py::gil_scoped_release nogil;
+  const Unlocked unlocked;
   ndimage::fourier_rotate(from, type, real_input, to, out_type, factors, n_threads);
 }
 

@@ -1,5 +1,6 @@
 // Networks: checks what Python hands over, releases the GIL, runs.
 #include "bindings/nn.h"
+#include "bindings/gil.h"
 
 #include <pybind11/functional.h>
 #include <pybind11/numpy.h>
@@ -40,7 +41,7 @@ class BoundNet {
     }
     float* result = out.mutable_data();
     const auto channels = [&](int64_t node, const nn::Channels& c) {
-      const py::gil_scoped_acquire acquire;
+      const Locked locked;
       constexpr py::ssize_t size = sizeof(float);
       const py::none nobody;  // a base, so that the array is a view
       const std::vector<py::ssize_t> shape{(c.count + c.lanes - 1) / c.lanes, c.lanes, c.h, c.w};
@@ -48,7 +49,7 @@ class BoundNet {
                          c.in, nobody);
       const py::array to(py::dtype::of<float>(), shape,
                          {c.out_block * size, size, c.out_row * size, c.lanes * size}, c.out, nobody);
-      wiener(node, in, to);
+      in_python([&] { wiener(node, in, to); });
     };
     // Ctrl-C, every 50 ms.
     auto looked = std::chrono::steady_clock::now();
@@ -56,15 +57,15 @@ class BoundNet {
       const auto now = std::chrono::steady_clock::now();
       if (now - looked < std::chrono::milliseconds(50)) return;
       looked = now;
-      const py::gil_scoped_acquire acquire;
+      const Locked locked;
       if (PyErr_CheckSignals() != 0) throw py::error_already_set();
     };
-    const py::gil_scoped_release release;
+    const Unlocked unlocked;
     network_.run(view, result, threads, max_memory, channels, poll);
   }
 
   int64_t memory(int64_t h, int64_t w, int threads, int64_t max_memory) const {
-    const py::gil_scoped_release release;
+    const Unlocked unlocked;
     return network_.memory(h, w, threads, max_memory);
   }
   int64_t kept() const { return network_.kept(); }

@@ -13,6 +13,7 @@
 #include <tuple>
 #include <vector>
 
+#include "bindings/gil.h"
 #include "methods/problem.h"
 
 namespace fastdeblur {
@@ -53,24 +54,6 @@ inline Acceleration as_acceleration(const std::string& name) {
          : name == "biggs-andrews" ? Acceleration::biggs_andrews
                                    : Acceleration::none;
 }
-
-// Lets Ctrl-C through, every 50 ms: taking the GIL after every tiny image would cost more than the image.
-// Only the thread that entered the call can hear a signal, so that the others do nothing.
-class Poll {
- public:
-  void operator()() {
-    if (std::this_thread::get_id() != caller_) return;
-    const auto now = std::chrono::steady_clock::now();
-    if (now - looked_ < std::chrono::milliseconds(50)) return;
-    looked_ = now;
-    const pybind11::gil_scoped_acquire acquire;
-    if (PyErr_CheckSignals() != 0) throw pybind11::error_already_set();
-  }
-
- private:
-  const std::thread::id caller_ = std::this_thread::get_id();
-  std::chrono::steady_clock::time_point looked_ = std::chrono::steady_clock::now();
-};
 
 template <class T>
 Problem<T> make_problem(const std::vector<int64_t>& frame, const std::vector<int64_t>& grid,

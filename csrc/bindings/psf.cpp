@@ -1,4 +1,5 @@
 #include "bindings/psf.h"
+#include "bindings/gil.h"
 
 #include "bindings/psf_arrays.h"
 #include "psf/rasterise.h"
@@ -15,7 +16,7 @@ void bind_psf(py::module_& m) {
         const double* length = psf_parameters(lengths, {out.shape(0)}, "lengths");
         const double* angle = psf_parameters(angles, {out.shape(0)}, "angles");
         const auto n = out.shape(0), h = out.shape(1), w = out.shape(2);
-        py::gil_scoped_release nogil;
+        const Interruptible interruptible;
         psf::rasterise_motion(length, angle, n, h, w, to, n_threads);
       },
       py::arg("lengths").noconvert(), py::arg("angles").noconvert(), py::arg("out").noconvert(),
@@ -26,7 +27,7 @@ void bind_psf(py::module_& m) {
         double* to = psf_kernels(out, 3);
         const double* radius = psf_parameters(radii, {out.shape(0)}, "radii");
         const auto n = out.shape(0), h = out.shape(1), w = out.shape(2);
-        py::gil_scoped_release nogil;
+        const Interruptible interruptible;
         psf::rasterise_defocus(radius, n, h, w, to, n_threads);
       },
       py::arg("radii").noconvert(), py::arg("out").noconvert(), py::arg("n_threads"),
@@ -37,7 +38,7 @@ void bind_psf(py::module_& m) {
         double* to = psf_kernels(out, 4);
         const double* sigma = psf_parameters(sigmas, {out.shape(0), 3}, "sigmas");
         const auto n = out.shape(0), d = out.shape(1), h = out.shape(2), w = out.shape(3);
-        py::gil_scoped_release nogil;
+        const Interruptible interruptible;
         psf::rasterise_gaussian(sigma, n, d, h, w, to, n_threads);
       },
       py::arg("sigmas").noconvert(), py::arg("out").noconvert(), py::arg("n_threads"),

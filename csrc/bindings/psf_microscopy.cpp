@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "bindings/arrays.h"
+#include "bindings/gil.h"
 #include "bindings/psf.h"
 #include "bindings/psf_arrays.h"
 #include "psf/bessel.h"
@@ -41,7 +42,7 @@ void bind_psf_microscopy(py::module_& m) {
         const psf::PupilTerms terms{series, nodes.size(), out.shape(1), nodes.data(), coefficients.data()};
         double* to = out.mutable_data();
         const auto n = out.shape(0);
-        py::gil_scoped_release nogil;
+        const Interruptible interruptible;
         psf::multiply_pupil_intensity(terms, step, n, to, n_threads);
       },
       py::arg("series"), py::arg("nodes").noconvert(), py::arg("coefficients").noconvert(), py::arg("step"),
@@ -61,7 +62,7 @@ void bind_psf_microscopy(py::module_& m) {
         const psf::Profile p{profile.data(), profile.shape(0), d,           step,
                              nodes.data(),   weights.data(),   nodes.size()};
         double* to = out.mutable_data();
-        py::gil_scoped_release nogil;
+        const Interruptible interruptible;
         psf::revolve(p, h, w, to, n_threads);
       },
       py::arg("profile").noconvert(), py::arg("step"), py::arg("nodes").noconvert(),

@@ -1,5 +1,6 @@
 #include <cstdint>
 
+#include "bindings/gil.h"
 #include "bindings/psf.h"
 #include "bindings/psf_arrays.h"
 #include "psf/optics.h"
@@ -25,7 +26,7 @@ void bind_psf_optics(py::module_& m) {
         double* to = psf_kernels(out, 2);
         const psf::Nodes nodes = nodes_of(places, weights);
         const auto h = out.shape(0), w = out.shape(1);
-        py::gil_scoped_release nogil;
+        const Interruptible interruptible;
         psf::rasterise_radial(psf::MoffatTail{alpha, beta}, nodes, h, w, to, n_threads);
       },
       py::arg("alpha"), py::arg("beta"), py::arg("places").noconvert(), py::arg("weights").noconvert(),
@@ -40,7 +41,7 @@ void bind_psf_optics(py::module_& m) {
         const psf::TableTail tail{table.data(), table.size(), scale, step, warped};
         const psf::Nodes nodes = nodes_of(places, weights);
         const auto h = out.shape(0), w = out.shape(1);
-        py::gil_scoped_release nogil;
+        const Interruptible interruptible;
         psf::rasterise_radial(tail, nodes, h, w, to, n_threads);
       },
       py::arg("table").noconvert(), py::arg("scale"), py::arg("step"), py::arg("warped"),
@@ -54,7 +55,7 @@ void bind_psf_optics(py::module_& m) {
         const auto n = out.shape(0), h = out.shape(1), w = out.shape(2);
         const double *radius = psf_parameters(radii, {n}, "radii"),
                      *rotation = psf_parameters(rotations, {n}, "rotations");
-        py::gil_scoped_release nogil;
+        const Interruptible interruptible;
         psf::rasterise_polygons(radius, rotation, blades, n, h, w, to, n_threads);
       },
       py::arg("radii").noconvert(), py::arg("rotations").noconvert(), py::arg("blades"),
@@ -65,7 +66,7 @@ void bind_psf_optics(py::module_& m) {
          PsfArray out, int n_threads) {
         double* to = psf_kernels(out, 2);
         const auto h = out.shape(0), w = out.shape(1);
-        py::gil_scoped_release nogil;
+        const Interruptible interruptible;
         psf::rasterise_turned({narrow, smear, across, down, step, half}, h, w, to, n_threads);
       },
       py::arg("narrow"), py::arg("smear"), py::arg("across"), py::arg("down"), py::arg("step"),
@@ -86,7 +87,7 @@ void bind_psf_optics(py::module_& m) {
                                count};
         const psf::Nodes nodes = nodes_of(places, weights);
         const auto h = out.shape(0), w = out.shape(1);
-        py::gil_scoped_release nogil;
+        const Interruptible interruptible;
         psf::rasterise_pupil(pupil, phase, nodes, h, w, to, n_threads);
       },
       py::arg("x").noconvert(), py::arg("y").noconvert(), py::arg("real").noconvert(),

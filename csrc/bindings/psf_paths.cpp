@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <tuple>
 
+#include "bindings/gil.h"
 #include "bindings/psf.h"
 #include "bindings/psf_arrays.h"
 #include "psf/paths.h"
@@ -28,7 +29,7 @@ void bind_psf_paths(py::module_& m) {
           throw std::invalid_argument("which: expected indices of paths");
         const double *window = psf_parameters(windows, {n, 2}, "windows"),
                      *shift = psf_parameters(shifts, {n, 2}, "shifts"), *time = times.data();
-        py::gil_scoped_release nogil;
+        const Interruptible interruptible;
         psf::rasterise_paths(xy, time, points, of, window, shift, square, n, h, w, to, n_threads);
       },
       py::arg("paths").noconvert(), py::arg("times").noconvert(), py::arg("which").noconvert(),
@@ -50,7 +51,7 @@ void bind_psf_paths(py::module_& m) {
             steps, length, square, std::get<0>(most), std::get<1>(most), std::get<2>(most)};
         const Pcg64 generator{{std::get<0>(state), std::get<1>(state)},
                               {std::get<0>(increment), std::get<1>(increment)}};
-        py::gil_scoped_release nogil;
+        const Interruptible interruptible;
         psf::rasterise_shakes(model, generator, anxiety, exposure, n, h, w, to, n_threads);
       },
       py::arg("state"), py::arg("increment"), py::arg("anxieties").noconvert(),

@@ -1,4 +1,5 @@
 #include "bindings/restoration.h"
+#include "bindings/gil.h"
 
 #include <pybind11/stl.h>
 
@@ -29,7 +30,7 @@ void bind_denoise_tv(py::module_& m) {
         const restoration::TvOptions options{weight, eps, iterations};
         const T* from = image.data();
         T* to = out.mutable_data();
-        const py::gil_scoped_release nogil;
+        const Interruptible interruptible;
         return restoration::denoise_tv(from, shape, options, to, n_threads);
       },
       py::arg("image").noconvert(), py::arg("out").noconvert(), py::arg("weight"), py::arg("eps"),
@@ -58,7 +59,7 @@ void bind_wiener(py::module_& m) {
         const restoration::WienerCall<T> call{
             image.data(), shape, kernel_of(psf, image), power ? power->data() : nullptr, balance, clip};
         T* to = out.mutable_data();
-        const py::gil_scoped_release nogil;
+        const Interruptible interruptible;
         return restoration::wiener(call, to, n_threads);
       },
       py::arg("image").noconvert(), py::arg("psf").noconvert(), py::arg("power").noconvert(),
@@ -98,7 +99,7 @@ void bind_richardson_lucy(py::module_& m) {
         call.filter_epsilon = filter_epsilon.value_or(0);
         call.clip = clip;
         T* to = out.mutable_data();
-        const py::gil_scoped_release nogil;
+        const Interruptible interruptible;
         return restoration::richardson_lucy(call, to, n_threads);
       },
       py::arg("image").noconvert(), py::arg("psf").noconvert(), py::arg("shifted"), py::arg("grid"),
@@ -125,7 +126,7 @@ void bind_db2_detail(py::module_& m) {
         const std::int64_t n = in.shape(axis);
         const T* from = in.data();
         T* to = out.mutable_data();
-        const py::gil_scoped_release nogil;
+        const Interruptible interruptible;
         restoration::db2_detail(from, outer, n, inner, to, n_threads);
       },
       py::arg("array").noconvert(), py::arg("axis"), py::arg("out").noconvert(), py::arg("n_threads"),

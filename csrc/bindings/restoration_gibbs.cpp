@@ -7,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include "bindings/gil.h"
 #include "bindings/restoration.h"
 #include "bindings/restoration_arrays.h"
 #include "restoration/gibbs.h"
@@ -52,7 +53,7 @@ class Sampler {
     const double* from = normals.data();
     GibbsSums sums;
     {
-      const py::gil_scoped_release nogil;
+      const Unlocked unlocked;
       sums = gibbs_->step(GibbsStep{noise, prior, counts, measured}, from);
     }
     return as_tuple(sums);
@@ -61,7 +62,7 @@ class Sampler {
   // next(sums, high, low) is told of a step what it gave and where it left the generator (None, 0, 0 before
   // the first), and answers (noise, prior, counts, measured, state, increment), or None to end the run.
   void run(const py::function& next) {
-    const py::gil_scoped_release nogil;
+    const Unlocked unlocked;
     Team::run(gibbs_->threads(), [&](Team& team) {
       GibbsStep step{};
       Pcg64 generator{};
@@ -75,9 +76,10 @@ class Sampler {
 
  private:
   static bool ask(const py::function& next, const GibbsSums* sums, GibbsStep& step, Pcg64& generator) {
-    const py::gil_scoped_acquire acquire;
+    const Locked locked;
     const py::object given = sums ? py::object(as_tuple(*sums)) : py::none();
-    const py::object answer = next(given, generator.state.high, generator.state.low);
+    const py::object answer =
+        in_python([&] { return next(given, generator.state.high, generator.state.low); });
     if (answer.is_none()) return false;
     const auto [noise, prior, counts, measured, state, increment] =
         answer.cast<std::tuple<double, double, bool, std::int64_t, Words, Words>>();
@@ -120,7 +122,7 @@ void bind_restoration_gibbs(py::module_& m) {
         double* to = out.mutable_data();
         const std::int64_t count = out.size();
         {
-          const py::gil_scoped_release nogil;
+          const Unlocked unlocked;
           Team::run(n_threads, [&](Team& team) {
             restoration::NormalStream<double> stream;
             stream.draw(generator, count, team);

@@ -1,4 +1,5 @@
 #include "bindings/signal.h"
+#include "bindings/gil.h"
 
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
@@ -93,7 +94,7 @@ bool fft_convolve_as(const py::array& image, const py::array& kernel, py::array&
          {reinterpret_cast<T*>(static_cast<char*>(out.mutable_data()) + p * to.step), to.stride}});
   for (int64_t p = 0; p < by.count; ++p)
     kernels.push_back({static_cast<const char*>(kernel.data()) + p * by.step, kernel_element, by.stride});
-  py::gil_scoped_release nogil;
+  const Unlocked unlocked;
   return signal::fft_convolve<T>(c, planes, kernels);
 }
 
@@ -111,7 +112,7 @@ bool overlap_save_as(const py::array& image, const py::array& kernel, py::array&
   const ConvolutionPlane<T> plane{{image.data(), element_of(image), {from.step, 0, from.stride[2]}},
                                   {static_cast<T*>(out.mutable_data()), {to.step, 0, to.stride[2]}}};
   const ImageView view{kernel.data(), element_of(kernel), by.stride};
-  py::gil_scoped_release nogil;
+  const Unlocked unlocked;
   return signal::overlap_save<T>(c, plane, view);
 }
 
@@ -135,7 +136,7 @@ bool local_wiener(const py::array& image, Doubles sums, Doubles squares, double 
     throw std::invalid_argument("expected contiguous arrays of one size, not empty");
   const signal::LocalWiener problem{image.data(),           element_of(image), sums.mutable_data(),
                                     squares.mutable_data(), sums.size(),       window};
-  py::gil_scoped_release nogil;
+  const Unlocked unlocked;
   const signal::Variances found = signal::local_variances(problem);
   if (!found.regular) return false;
   signal::local_wiener(problem, noise.value_or(found.mean));

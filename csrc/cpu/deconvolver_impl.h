@@ -73,35 +73,35 @@ class CpuDeconvolver final : public Deconvolver<T> {
     const std::lock_guard<std::mutex> lock(mutex_);
     const bool in_turn = static_cast<bool>(progress);
     if (planes.size() > 1) look_at_all(planes, true);
-    over_planes(planes, true, in_turn, poll,
-                [&](Work& work, CpuEngine<T, L>& engine, int64_t index, const PlaneView<T>& plane) {
-                  const Rows domain = problem_.dark_outside ? Rows::frame : Rows::all;
-                  const Rows observed = problem_.extended ? Rows::all : Rows::frame;
-                  const RowReader<T, L> image(plan_, plane.image, problem_.data_maps, plane.weights);
-                  const RowReader<T, L> weights(plan_, plane.weights, problem_.data_maps);
-                  const RowReader<T, L> init(plan_, plane.init, problem_.init_maps);
-                  RichardsonLucyState<T, L> state(plan_, work.images, domain, observed, image,
-                                                  plane.weights ? &weights : nullptr, options.acceleration,
-                                                  measured);
-                  const Bad bad = state.look(engine, options.background, limit_);
-                  if (bad != Bad::none) throw BadImage{index, bad};
-                  const Otf<T, L>& otf = *otfs_[static_cast<std::size_t>(plane.psf)];
-                  auto slab = [&](int64_t block, Scratch<T, L>& s) { return otf(block, s, engine); };
-                  const auto blur = filter_columns<T, L>(plan_.grid, MulOtf<T>{});
-                  const auto adjoint = filter_columns<T, L>(plan_.grid, MulConjOtf<T>{});
-                  state.normalize(engine, work.spectrum.data(), problem_.psf_shape, slab, adjoint);
-                  state.start(engine, plane.init ? &init : nullptr);
-                  RichardsonLucyOptions mine = options;
-                  if (progress)
-                    mine.goes_on = [&](int64_t done, double change) {
-                      return progress(index, done, change,
-                                      [&](MutableImageView<T> view) { state.write(engine, view); });
-                    };
-                  const bool uniform = !plane.init && domain == Rows::all;
-                  fastdeblur::richardson_lucy(engine, work.spectrum.data(), state, domain, observed, slab,
-                                              blur, adjoint, uniform, mine);
-                  state.write(engine, plane.out);
-                });
+    over_planes(
+        planes, true, in_turn, poll,
+        [&](Work& work, CpuEngine<T, L>& engine, int64_t index, const PlaneView<T>& plane) {
+          const Rows domain = problem_.dark_outside ? Rows::frame : Rows::all;
+          const Rows observed = problem_.extended ? Rows::all : Rows::frame;
+          const RowReader<T, L> image(plan_, plane.image, problem_.data_maps, plane.weights);
+          const RowReader<T, L> weights(plan_, plane.weights, problem_.data_maps);
+          const RowReader<T, L> init(plan_, plane.init, problem_.init_maps);
+          RichardsonLucyState<T, L> state(plan_, work.images, domain, observed, image,
+                                          plane.weights ? &weights : nullptr, options.acceleration, measured);
+          const Bad bad = state.look(engine, options.background, limit_);
+          if (bad != Bad::none) throw BadImage{index, bad};
+          const Otf<T, L>& otf = *otfs_[static_cast<std::size_t>(plane.psf)];
+          auto slab = [&](int64_t block, Scratch<T, L>& s) { return otf(block, s, engine); };
+          const auto blur = filter_columns<T, L>(plan_.grid, MulOtf<T>{});
+          const auto adjoint = filter_columns<T, L>(plan_.grid, MulConjOtf<T>{});
+          state.normalize(engine, work.spectrum.data(), problem_.psf_shape, slab, adjoint, options.sigma);
+          state.start(engine, plane.init ? &init : nullptr);
+          RichardsonLucyOptions mine = options;
+          if (progress)
+            mine.goes_on = [&](int64_t done, double change) {
+              return progress(index, done, change,
+                              [&](MutableImageView<T> view) { state.write(engine, view); });
+            };
+          const bool uniform = !plane.init && domain == Rows::all;
+          fastdeblur::richardson_lucy(engine, work.spectrum.data(), state, domain, observed, slab, blur,
+                                      adjoint, uniform, mine);
+          state.write(engine, plane.out);
+        });
   }
 
   static double bytes(const Problem<T>& problem, bool richardson_lucy, Acceleration acceleration,

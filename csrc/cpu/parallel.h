@@ -48,6 +48,14 @@ inline void watch_for_fork() {
 #endif
 }
 
+// Asked on the thread that entered a computation, before each of its chunks; throws to end it. Null: nobody
+// asks.
+inline thread_local void (*interrupt)() = nullptr;
+
+inline void ask() {
+  if (interrupt) interrupt();
+}
+
 inline void pause() {
 #if defined(__x86_64__) || defined(_M_X64)
   _mm_pause();
@@ -123,7 +131,10 @@ class Team {
   void parallel_for(int64_t n, F&& f) {
     if (n <= 0) return;
     if (size_ == 1 || n == 1) {
-      for (int64_t i = 0; i < n; ++i) f(i, 0);
+      for (int64_t i = 0; i < n; ++i) {
+        detail::ask();
+        f(i, 0);
+      }
       return;
     }
     constexpr int64_t most = int64_t(1) << 31;  // indices that fit beside the pass number
@@ -168,6 +179,7 @@ class Team {
     const int64_t i = count_ - static_cast<int64_t>(ticket & kCount);
     if (!failed_.load(std::memory_order_relaxed)) {
       try {
+        detail::ask();
         invoke_(context_, i, worker);
       } catch (...) {
         if (!failed_.exchange(true)) error_ = std::current_exception();

@@ -90,7 +90,7 @@ class RichardsonLucyState {
   // 1 / (H^T W). Without weights the rows whose every source lies inside the frame are alike, and share one.
   template <class Spectrum, class Adjoint, class OtfSource>
   void normalize(CpuEngine<T, L>& engine, Spectrum spectrum, const std::array<int64_t, 3>& psf, OtfSource otf,
-                 Adjoint adjoint) {
+                 Adjoint adjoint, double sigma) {
     const auto& groups = plan_.groups(domain_);
     norm_at_.assign(groups.size(), 0);
     const bool everywhere = observed_ == Rows::all;
@@ -127,7 +127,7 @@ class RichardsonLucyState {
       T* out = buffers_.inv_norm.data() + norm_at_[static_cast<std::size_t>(k)] * n_;
       for (int64_t i = 0; i < n_; ++i) {
         const T norm = lanes[i] * scale_;
-        out[i] = norm > T(kSigma) ? scale_ / norm : T(-1);
+        out[i] = norm > T(sigma) ? scale_ / norm : T(-1);
       }
     });
   }

@@ -103,7 +103,7 @@ class DeviceDeconvolver final : public Deconvolver<T> {
         const Findings own = of_plane(all, first + i);
         Replay::Key key = key_of(plane, 'r');
         key.add(own.own).add(own.any).add(options.iterations).add(options.acceleration);
-        key.add(options.background).add(measured);
+        key.add(options.background).add(options.sigma).add(measured);
         queue(key, repeats, [&](auto& engine) {
           run_plane(engine, room, plane, domain, observed, options, measured, own, all, [&](auto& run) {
             RichardsonLucyOptions mine_options = options;
@@ -518,7 +518,7 @@ class DeviceDeconvolver final : public Deconvolver<T> {
                  const Findings& all, Options options) {
     const Reader<T> weights = data_.reader(plane.weights);
     DeviceRun<T, Engine> run(engine, *runtime_, room, domain, data_.reader(plane.image, plane.weights),
-                             measured, given.background);
+                             measured, given.background, given.sigma);
     run.look(own, limit_);
     const RichardsonLucyOptions mine = options(run);
     run.normalize(spectrum_.data(), observed, otf(plane), plane.weights ? &weights : nullptr);

@@ -102,14 +102,14 @@ struct NormSink {
   using Accumulator = Nothing;
   T* inv_norm;
   NormRows rows;
-  T scale;
+  T scale, sigma;
   int run, width;
   Nothing* result() const { return nullptr; }
   FD_HD void operator()(T value, int c, int m, int x, Nothing&) const {
     const int row = c * run + m, slot = rows.of(row);
     if (slot == rows.inner_slot && row != rows.inner_row) return;
     const T norm = value * scale;
-    inv_norm[static_cast<std::int64_t>(slot) * width + x] = norm > T(kSigma) ? scale / norm : T(-1);
+    inv_norm[static_cast<std::int64_t>(slot) * width + x] = norm > sigma ? scale / norm : T(-1);
   }
 };
 

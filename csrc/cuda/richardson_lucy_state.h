@@ -111,7 +111,7 @@ class DeviceRun {
  public:
   // image: weighted, if there are weights. measured: take the sums of the relative change.
   DeviceRun(Engine& engine, Runtime& runtime, const RunRoom<T>& room, Rows domain, const Reader<T>& image,
-            bool measured, double background)
+            bool measured, double background, double sigma)
       : engine_(engine),
         runtime_(runtime),
         room_(room),
@@ -119,6 +119,7 @@ class DeviceRun {
         image_(image),
         measured_(measured || room.images.acceleration == Acceleration::biggs_andrews),
         background_(background),
+        sigma_(T(sigma)),
         scale_(T(1.0 / engine.grid().pixels())),
         numbers_(room.memory.numbers.data()) {}
 
@@ -138,7 +139,7 @@ class DeviceRun {
     engine_.columns(spectrum, observed, domain_, otf, MulConjOtf<T>{});
     engine_.rows_inverse(
         spectrum, domain_,
-        NormSink<T>{room_.inv_norm, room_.rows, scale_, room_.images.run, room_.images.width});
+        NormSink<T>{room_.inv_norm, room_.rows, scale_, sigma_, room_.images.run, room_.images.width});
   }
 
   void start(const Reader<T>& init) {
@@ -199,7 +200,7 @@ class DeviceRun {
   Reader<T> image_;
   bool measured_, told_ = false;
   double background_;
-  T scale_;
+  T sigma_, scale_;
   RunNumbers* numbers_;
 };
 

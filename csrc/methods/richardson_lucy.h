@@ -14,9 +14,6 @@ namespace fastdeblur {
 
 enum class Acceleration { none, ogm, biggs_andrews };
 
-// A scene pixel that sends less than this into the frame is not estimated (see RlUpdate).
-constexpr double kSigma = 1e-4;
-
 // Momentum may take a pixel down to this fraction of its last estimate.
 constexpr double kMomentumFloor = 0.75;
 
@@ -24,6 +21,8 @@ struct RichardsonLucyOptions {
   std::int64_t iterations = 0;
   Acceleration acceleration = Acceleration::none;
   double background = 0;
+  double sigma =
+      1e-4;  // a scene pixel that sends less than this into the frame is not estimated: see RlUpdate
   // Called after every iteration with the number done and |x_k - x_{k-1}| / |x_k|; false ends the run. May be
   // empty.
   std::function<bool(std::int64_t, double)> goes_on;

@@ -119,6 +119,7 @@ class CudaPlan:
             params.num_iter,
             params.acceleration,
             params.background,
+            params.sigma,
             on_iteration is not None,
             on_iteration,
             stream,

@@ -87,6 +87,7 @@ class NativePlan:
             params.num_iter,
             params.acceleration,
             params.background,
+            params.sigma,
             on_iteration is not None,
             on_iteration,
         )

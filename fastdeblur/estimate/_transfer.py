@@ -39,10 +39,10 @@ def motion_kernel(cells: Cells, parameters: Float64Array) -> FloatArray:
     """
     result = np.empty((parameters.shape[0], cells.fx.size), np.float32)
     for row, (length, angle) in zip(result, parameters.tolist(), strict=True):
-        kernel = psf.motion(length, angle)
-        y, x = np.nonzero(kernel)
-        weight = kernel[y, x].astype(np.float32)
-        y, x = kernel.shape[0] // 2 - y, x - kernel.shape[1] // 2
+        line = psf.motion(length, angle)
+        y, x = np.nonzero(line)
+        weight = line[y, x].astype(np.float32)
+        y, x = line.shape[0] // 2 - y, x - line.shape[1] // 2
         # Symmetric to its origin, so half of it and cosines do.
         half = (y > 0) | ((y == 0) & (x >= 0))
         y, x = y[half], x[half]
@@ -58,6 +58,20 @@ def motion_kernel(cells: Cells, parameters: Float64Array) -> FloatArray:
         odd = np.sin(phase) * np.sin(shift) @ weight
         row[:] = even * even + odd * odd  # mean of H(f - spread)^2 and H(f + spread)^2
     return _floored(result)
+
+
+def kernel(cells: Cells, pixels: Float64Array) -> FloatArray:
+    """Any kernel, (h, w) with its origin at ``shape // 2``: (1, m), the mean of four points one deviation away on each axis."""
+    y, x = np.nonzero(pixels)
+    weight = pixels[y, x].astype(np.float32)
+    y, x = pixels.shape[0] // 2 - y, x - pixels.shape[1] // 2
+    result = np.zeros(cells.fx.size, np.float32)
+    for right, up in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+        phase = np.outer(cells.fx + right * np.sqrt(cells.vx), x.astype(np.float32)).astype(np.float32)
+        phase += np.outer(cells.fy + up * np.sqrt(cells.vy), y.astype(np.float32)).astype(np.float32)
+        phase *= np.float32(2 * np.pi)
+        result += (np.cos(phase) @ weight) ** 2 + (np.sin(phase) @ weight) ** 2
+    return _floored(result[None] / 4)
 
 
 def defocus(cells: Cells, parameters: Float64Array) -> FloatArray:

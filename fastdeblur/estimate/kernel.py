@@ -123,8 +123,8 @@ def kernel(
     channel_axis : int, optional
         Axis of the channels, None for none.
     callback : callable, optional
-        Called after every alternation with a ``KernelProgress``: iteration, num_iter, scale, scales, size, psf(). A true return
-        value or StopIteration ends the work with the present kernel; any other exception ends the call.
+        Called after every alternation with a ``KernelProgress``: iteration, num_iter, scale, scales, size, psf(). Raising
+        StopIteration ends the work with the present kernel, any other exception ends the call; what it returns is ignored.
     n_threads : int
         0 for as many as OpenMP would use. The result does not depend on it.
     backend : "auto", "native" or "numpy"
@@ -243,9 +243,10 @@ class _Search:
             return True
         progress = KernelProgress(done, scales * _ALTERNATIONS, scale, scales, size, estimate.copy)
         try:
-            return not self._callback(progress)
+            self._callback(progress)
         except StopIteration:
             return False
+        return True
 
 
 def _as_grey(image: ArrayLike, channel_axis: int | None) -> tuple[NDArray[np.float64], float]:

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastdeblur._checks import names_memory_errors
-from fastdeblur.estimate import _evidence, _families
+from fastdeblur.estimate import _evidence, _families, _transfer
 from fastdeblur.estimate._input import Plane, as_plane
+from fastdeblur.estimate._periodogram import Float64Array
 from fastdeblur.estimate._search import Found
 from fastdeblur.estimate._tiles import Tile, compare, split
 from fastdeblur.estimate.defocus import Defocus
@@ -17,6 +18,11 @@ from fastdeblur.estimate.gaussian import Gaussian
 from fastdeblur.estimate.motion import LEAST, SHORTEST, Motion, longest
 
 FAMILIES = ("motion", "defocus", "gaussian")
+
+# A kernel that was looked for has dozens of free values, a formula three: it has to be likelier than a formula that is believed in
+# by more than so many nats. Of 24 camera shakes all but those near a straight line are so by hundreds; what was a formula's blur
+# all along is likelier by its formula, or by less than this.
+_FREEDOM, _BELIEVED = 60.0, 0.25
 
 
 @dataclass(frozen=True)
@@ -80,10 +86,29 @@ def kind(image: npt.ArrayLike, *, channel_axis: int | None = None) -> Kind:
 
     Sources: Whittle 1953, doi:10.1007/BF02590998 (likelihood of a spectrum); `docs/estimate.md` has the rest.
     """
+    fits = fitted(image, channel_axis)
+    return _nothing() if fits is None else told(fits)
+
+
+@dataclass(frozen=True, eq=False)
+class Fits:
+    """An image, its spectrum, and the likeliest blur of each family, "none" among them."""
+
+    plane: Plane
+    spectrum: _families.Spectrum
+    found: dict[str, Found]
+
+    @property
+    def best(self) -> str:
+        return min(self.found, key=lambda family: self.found[family].cost)
+
+
+def fitted(image: npt.ArrayLike, channel_axis: int | None) -> Fits | None:
+    """The fits to an image's spectrum; None if there is nothing to tell a blur from."""
     plane = as_plane(image, channel_axis, LEAST)
     spectrum = None if plane is None else _families.Spectrum.of(plane)
     if plane is None or spectrum is None:
-        return _nothing()
+        return None
     shape = plane.pixels.shape
     found = {
         "none": spectrum.unblurred(),
@@ -91,13 +116,31 @@ def kind(image: npt.ArrayLike, *, channel_axis: int | None = None) -> Kind:
         "defocus": _families.defocus(spectrum, *_families.radii(shape))[0],
         "gaussian": _families.gaussian(spectrum, *_families.sigmas(shape))[0],
     }
-    best = min(found, key=lambda family: found[family].cost)
-    if not _evidence.shows_something(spectrum, _families.TRANSFER[best], found[best]):
-        return _nothing()
-    scores = _scores(spectrum, found, best)
-    name = max(scores, key=lambda family: scores[family])
-    estimate = _estimate(name, found[name], scores[name]) if name in FAMILIES else None
-    tiles, varies = _over_the_frame(plane, found[name] if name in FAMILIES else found["none"], name)
+    fits = Fits(plane, spectrum, found)
+    something = _evidence.shows_something(spectrum, _families.TRANSFER[fits.best], found[fits.best])
+    return fits if something else None
+
+
+def told(fits: Fits) -> Kind:
+    """What the fits say."""
+    scores = _scores(fits.spectrum, fits.found, fits.best)
+    return _as_kind(fits, max(scores, key=lambda family: scores[family]), scores)
+
+
+def formula_instead(fits: Fits, kernel: Float64Array) -> Kind | None:
+    """The kind by the formula that tells the spectrum at least as well as a kernel that was looked for; None if none does."""
+    fit = fits.spectrum.fine
+    cost, _ = fit.fit(_transfer.kernel(fit.cells, kernel), steps=8)
+    name = min(FAMILIES, key=lambda family: fits.found[family].cost)
+    if fits.found[name].cost > float(cost[0]) + _FREEDOM:
+        return None
+    confidence = _evidence.likely(fits.spectrum, name, fits.found)
+    return _as_kind(fits, name, {name: confidence}) if confidence >= _BELIEVED else None
+
+
+def _as_kind(fits: Fits, name: str, scores: dict[str, float]) -> Kind:
+    estimate = _estimate(name, fits.found[name], scores[name]) if name in FAMILIES else None
+    tiles, varies = _over_the_frame(fits.plane, fits.found[name if name in FAMILIES else "none"], name)
     return Kind(name, scores[name], estimate, scores, varies, tiles)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -24,16 +25,26 @@ from fastdeblur._checks import (
     require_finite,
     require_nonnegative,
     result_dtype,
+    user_level,
 )
 from fastdeblur._geometry import Frame
 from fastdeblur._problem import Problem, as_boundary
 from fastdeblur.backends import Plane
-from fastdeblur.errors import InvalidArgument
+from fastdeblur.errors import InvalidArgument, PrecisionWarning
 from fastdeblur.ops import Ops, recipe
 
 # Scene pixels that send less than this fraction of their light into the observed frame are not estimated: dividing by so
-# little would amplify rounding, and they matter to the frame by no more than that fraction.
+# little would amplify rounding, and they matter to the frame by no more than that fraction. Where a PSF has negative values, H^T W
+# is small by cancellation too while the correction is not, and what is amplified then grows with every iteration: no pixel is
+# estimated whose light, signs left out, is more than twice its H^T W. What only weak weights see is as weak, down to what the
+# transforms' rounding leaves of it.
 SIGMA = 1e-4
+_MOST_SIGMA = 0.5
+_LEAST_SIGMA = {"float32": 1e-6, "float64": 1e-12}
+
+# Of the largest weight; in float32 a star beside a thousand times its weight comes out right to some per mille, beside ten thousand
+# times to some per cent.
+_WEAK, _FEW = 1e-3, 0.01
 
 # Momentum may take a pixel down to this fraction of its last estimate. Without it pixels fall to 0, where multiplication leaves
 # them; at 0.5 the likelihood still wavers on stars over a black sky, at 0.9 it costs iterations.
@@ -128,16 +139,16 @@ def richardson_lucy(
     background : float >= 0
         Constant light that did not pass through the blur (camera offset, dark current), in the image's unit.
     weights : array, >= 0, shape of the image or of its spatial axes, optional
-        Trust per pixel: 0 leaves a dead, saturated or missing pixel out (it may then hold anything, NaN too). Only
-        their ratios matter.
+        Trust per pixel, 1 / variance say: 0 leaves a dead, saturated or missing pixel out (it may then hold anything, NaN too).
+        Only their ratios matter: up to a thousand in float32, beyond which a ``PrecisionWarning`` is given, and 1e8 in float64.
     init : array, >= 0, shape of the image, optional
         First estimate, a former result say. A pixel that is 0 stays 0. Default: the mean of the image, everywhere.
     tol : float >= 0, optional
         Stop when |x_k - x_{k-1}| / |x_k| falls below it.
     callback : callable, optional
         Called after every iteration with an ``Iteration``: iteration, num_iter, change, plane, estimate() (a copy, to be taken
-        before the callback returns). A true return value or StopIteration ends the present image's iterations with the present
-        estimate; any other exception ends the call.
+        before the callback returns). Raising StopIteration ends the present image's iterations with the present estimate, any
+        other exception ends the call; what it returns is ignored.
     channel_axis : int, optional
         Axis of independent channels, None for none.
     out : array, optional
@@ -209,6 +220,7 @@ class RichardsonLucyParams:
     num_iter: int
     acceleration: str  # "", "biggs-andrews" or "ogm"
     background: float
+    sigma: float  # see SIGMA
     tol: float  # 0: never stop by it
     callback: Callback | None
 
@@ -224,23 +236,12 @@ class RichardsonLucyParams:
         if self.callback is not None:
             state = Iteration(iteration, self.num_iter, change, plane.position, estimate)
             try:
-                answer = self.callback(state)
+                self.callback(state)  # its answer means nothing: a progress bar's update may well return True
             except StopIteration:
                 return False
             finally:
                 state._end()
-            if _is_true(answer):
-                return False
         return not change < self.tol
-
-
-def _is_true(answer: Any) -> bool:
-    try:
-        return bool(answer)
-    except (ValueError, TypeError) as error:
-        raise InvalidArgument(
-            f"callback: expected an answer that is true or false, got {type(answer).__name__} ({error})"
-        ) from error
 
 
 def run(
@@ -265,6 +266,7 @@ def run(
         min(as_count(num_iter, "num_iter"), 1 << 62),
         as_acceleration(acceleration),
         as_number(background, "background", dtype=problem.dtype),
+        SIGMA,
         0.0 if tol is None else as_number(tol, "tol"),
         callback,
     )
@@ -273,6 +275,7 @@ def run(
     # First: what cannot be held must not be looked through.
     made = as_out(None, image.shape, problem.dtype, image) if out is None else None
     mask = None if weights is None else _as_weights(weights, problem, image)
+    params = replace(params, sigma=_sigma(problem.psfs, mask))
     start = None if init is None else _as_init(init, problem, image, problem.frame(boundary).pixels)
     result = made
     if result is None:
@@ -280,6 +283,34 @@ def run(
     options = {"acceleration": params.acceleration, "weights": mask is not None}
     problem.run("richardson_lucy", boundary, params, problem.planes(image, result, mask, start), options)
     return answer(result, out)
+
+
+def _sigma(psfs: NDArray[Any], weights: AnyArray | None) -> float:
+    """The least H^T W that is divided by; see SIGMA."""
+    lowest = 1.0
+    if isinstance(weights, np.ndarray) and not _is_mask(weights):  # on a device: no look at each pixel
+        lowest = float(np.where(weights > 0, weights, 1).min())
+        _warn_of_weak(weights, lowest)
+    least = max(SIGMA * lowest, _LEAST_SIGMA[psfs.dtype.name])
+    negative = max(-float(psf[psf < 0].sum(dtype=np.float64)) for psf in psfs)
+    return max(least, lowest * min(2 * negative, _MOST_SIGMA))
+
+
+def _is_mask(weights: NDArray[Any]) -> bool:
+    return bool(np.count_nonzero(weights == 1) + np.count_nonzero(weights == 0) == weights.size)
+
+
+def _warn_of_weak(weights: NDArray[Any], lowest: float) -> None:
+    if weights.dtype == np.float64 or lowest >= _WEAK:
+        return
+    weak = np.count_nonzero((weights > 0) & (weights < _WEAK)) / np.count_nonzero(weights > 0)
+    if weak > _FEW:
+        warnings.warn(
+            f"weights: {100 * weak:.2g} % of the positive ones are below {_WEAK:g} of the largest, which float32 can hardly tell "
+            "from 0 beside it: expected a float64 image (dtype, for a Deconvolver) or a smaller range",
+            PrecisionWarning,
+            stacklevel=user_level(),
+        )
 
 
 def as_acceleration(value: Any) -> str:
@@ -395,7 +426,7 @@ def solve(params: RichardsonLucyParams, plane: Plane, otf: Any, frame: Frame, op
     momentum = ogm_momentum()
     for k in range(1, params.num_iter + 1):
         ratio = ops.ratio(y, blur(z), params.background, floor)
-        x_before, x = x, ops.scaled(z, adjoint(ratio), norm, SIGMA)
+        x_before, x = x, ops.scaled(z, adjoint(ratio), norm, params.sigma)
         if params.watched:
             estimate = partial(ops.copied, ops.crop(x, frame), plane.out)
             if not params.goes_on(plane, k, relative_change(ops, x, x_before), estimate):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastdeblur import estimate
 from fastdeblur.estimate._support import impulse
+from fastdeblur.estimate.kind import fitted, formula_instead, told
 from fastdeblur.photo._numbers import FloatArray
 
 KINDS = ("auto", "motion", "defocus", "gaussian", "shake")
@@ -27,6 +28,8 @@ _FULL, _WIDE = 0.9, 2.0
 # A photo's blocks of so many pixels curve by more than so many times the noise here and there, if it has anything in it.
 _BLOCK, _CURVED, _LEAST_CURVED = 8, 6.0, 0.01
 _LARGEST_SEARCH = {"best": 1 << 20, "fast": 1 << 18}  # pixels in which a camera shake's kernel is looked for
+
+Formula = estimate.Motion | estimate.Defocus | estimate.Gaussian
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,40 +57,50 @@ def find(
 ) -> Blur:
     """The blur of (channels, H, W) in linear light, of the kind named if that is not "auto"."""
 
-    def shake(trust: float) -> Blur:
+    def search() -> estimate.KernelEstimate:
         grey = light.mean(0)
         part = grey[busiest(grey, _LARGEST_SEARCH[quality])]
-        found = estimate.kernel(part, callback=callback, n_threads=threads)
-        doubtful = fills(found.psf, found.size) or (found.confidence <= _HALF and found.psf.max() > _PEAK)
-        if found.confidence < trust or doubtful or found.psf.size == 1:
-            return none("unknown")
-        return Blur(found.psf, "shake", found.confidence)
+        return estimate.kernel(part, callback=callback, n_threads=threads)
 
     if not has_edges(light.mean(0)):
         return none("unknown")
     if kind != "auto":
         if kind == "shake":
-            return shake(_TRUST_OF_NAMED)
-        named: Callable[..., estimate.Motion | estimate.Defocus | estimate.Gaussian] = getattr(estimate, kind)
-        return _formula(kind, named(light, channel_axis=0), _TRUST_OF_NAMED)
-    told = estimate.kind(light, channel_axis=0)
-    if told.kind == "sharp":
-        blur = none("sharp", told.confidence)
-        if quality == "best" and told.scores["shake"] >= _HINT:
-            second = shake(_TRUST_AGAINST_SPECTRUM)
+            return _shake(search(), _TRUST_OF_NAMED)
+        named: Callable[..., Formula] = getattr(estimate, kind)
+        found = named(light, channel_axis=0)
+        return none("unknown") if found.confidence < _TRUST_OF_NAMED else _formula(kind, found)
+    fits = fitted(light, 0)
+    if fits is None:
+        return none("unknown")
+    first = told(fits)
+    if first.kind == "sharp":
+        blur = none("sharp", first.confidence)
+        if quality == "best" and first.scores["shake"] >= _HINT:
+            second = _shake(search(), _TRUST_AGAINST_SPECTRUM)
             blur = second if second.psf.size > 1 else blur
-    elif told.confidence < _TRUST:
+    elif first.confidence < _TRUST:
         return none("unknown")
-    elif told.estimate is None:
-        blur = shake(_TRUST)
+    elif first.estimate is not None:
+        blur = _formula(first.kind, first.estimate)
     else:
-        blur = _formula(told.kind, told.estimate, _TRUST)
-    return replace(blur, tiles=told.tiles, varies=told.varies)
+        kernel = search()
+        instead = None if kernel.stopped else formula_instead(fits, kernel.psf)
+        if instead is not None and instead.estimate is not None:
+            first, blur = instead, _formula(instead.kind, instead.estimate)
+        else:
+            blur = _shake(kernel, _TRUST)
+    return replace(blur, tiles=first.tiles, varies=first.varies)
 
 
-def _formula(kind: str, found: estimate.Motion | estimate.Defocus | estimate.Gaussian, trust: float) -> Blur:
-    if found.confidence < trust:
+def _shake(found: estimate.KernelEstimate, trust: float) -> Blur:
+    doubtful = fills(found.psf, found.size) or (found.confidence <= _HALF and found.psf.max() > _PEAK)
+    if found.confidence < trust or doubtful or found.psf.size == 1:
         return none("unknown")
+    return Blur(found.psf, "shake", found.confidence)
+
+
+def _formula(kind: str, found: Formula) -> Blur:
     if isinstance(found, estimate.Motion):
         parameters = {"length": found.length, "angle": found.angle}
     elif isinstance(found, estimate.Defocus):

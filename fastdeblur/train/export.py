@@ -30,7 +30,8 @@ def export(run: Run) -> nets.Model:
     network = run.finished_network()
     side = 16 * network.multiple_of
     example = [torch.rand(1, network.channels, side, side)]
-    if models.takes_psf(config.model):
+    takes_psf = models.takes_psf(config.model)
+    if takes_psf:
         example += [torch.full((1, _PSF_SIZE, _PSF_SIZE), 1 / _PSF_SIZE**2), torch.full((1,), 0.01)]
     path = run.out / f"{config.name}.safetensors"
     model = nets.from_torch(
@@ -44,6 +45,8 @@ def export(run: Run) -> nets.Model:
         out_scale=1 / network.scale,
         out_offset=-network.offset / network.scale,
         multiple_of=network.multiple_of,
+        # A known PSF blurs light; without one the network takes a photo's numbers as they are.
+        light="linear" if takes_psf else "srgb",
         dtype="float16",
     )
     card = path.with_suffix(".md")
