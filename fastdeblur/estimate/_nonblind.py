@@ -53,7 +53,7 @@ def hyper_laplacian(
 
     Returns
     -------
-    (h, w) float32, not clipped. The image is mirrored beyond its borders, each side fading into the opposite one.
+    (h, w) float32, not clipped. Beyond the borders their values go on, each side's fading into the opposite one's.
 
     Source: Krishnan and Fergus 2009, "Fast image deconvolution using hyper-Laplacian priors", NIPS 22.
     """
