@@ -351,6 +351,163 @@ def test_volumes(place):
     refused(place, "c.tif", "-o", "x.tif", "--psf", "gaussian:1", "--volume", says="got axes 'TC'")
 
 
+def test_a_psf_of_three_axes_needs_volume(place):
+    np.save("k.npy", np.ones((3, 3, 3)))
+    np.save("line.npy", np.ones(3))
+    microscope = "born_wolf:3,5,5,wavelength=0.5,na=1.4,refractive_index=1.5,pixel_size=0.1,z_step=0.2"
+    for spec in ("k.npy", microscope):
+        refused(place, "photo.png", "-o", "x.png", "--psf", spec, says="; a PSF of three axes needs --volume")
+    result = deblur("photo.png", "-o", "x.png", "--psf", "line.npy")
+    assert "expected 2 axes, got shape (3,) from line.npy\n" in result.stderr
+    result = deblur("photo.png", "-o", "x.png", "--psf", "k.npy", "--model", "dwdn-s")
+    assert "got shape (3, 3, 3) from k.npy\n" in result.stderr  # a network takes no volume
+
+
+def test_a_psf_file_is_one_volume_from_front_to_back(place):
+    """Of an OME-TIFF whose pages lie the other way round; one of several volumes, or of channels, is refused."""
+    kernel = np.arange(1, 28, dtype=np.float32).reshape(3, 3, 3)
+    data = "".join(f'<TiffData IFD="{2 - z}" FirstZ="{z}" PlaneCount="1"/>' for z in range(3))
+    xml = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0"><Pixels ID="Pixels:0" '
+        'DimensionOrder="XYZCT" Type="float" SizeX="3" SizeY="3" SizeZ="3" SizeC="1" SizeT="1">'
+        f"{data}</Pixels></Image></OME>"
+    )
+    tifffile.imwrite("k.ome.tif", kernel[::-1], description=xml, metadata=None, photometric="minisblack")
+    np.testing.assert_array_equal(psfspec.parse("k.ome.tif", 3), kernel)
+    for axes, shape, says in (
+        ("CYX", (3, 3, 3), "call them channels"),
+        ("TZYX", (2, 3, 3, 3), "one volume, got 2"),
+    ):
+        tifffile.imwrite("k.tif", np.ones(shape, np.float32), imagej=True, metadata={"axes": axes})
+        refused(place, "photo.png", "-o", "x.png", "--volume", "--psf", "k.tif", says=says)
+
+
+def test_a_second_psf_is_refused(place):
+    refused(
+        place, "photo.png", "-o", "x.png", "--psf", "motion:3", "--psf=gaussian:1",
+        says="--psf: expected one, got several; blurs that follow one another are joined by +",
+    )  # fmt: skip
+    twice = deblur("photo.png", "-o", "x.png", "--psf", "motion:3", "-n", "2", "--num-iter", "1")
+    assert twice.exit_code == 0, twice.output
+
+
+@pytest.fixture
+def bright(place):
+    """A 16-bit picture whose peaks rise beyond the dtype when it is deblurred."""
+    pixels = np.full((24, 30), 1000, np.uint16)
+    pixels[4:20:5, 4:26:5] = 65000
+    tifffile.imwrite("bright.tif", pixels, compression="lzw", predictor=True)
+    return pixels
+
+
+SHARPEN = ["--psf", "gaussian:1", "-n", "9"]
+
+
+def test_values_that_are_cut_are_told(place, bright):
+    result = deblur("bright.tif", "-o", "cut.tif", *SHARPEN)
+    assert result.exit_code == 0, result.output
+    whole = fastdeblur.richardson_lucy(bright, generators.gaussian(1), 9, backend="numpy")
+    count = (np.rint(whole) > 65535).sum()
+    assert count > 1
+    assert result.stderr == (
+        f"fastdeblur: note: bright.tif: {count} values ({count / 720:.2%}) became brighter than uint16 holds, "
+        "and were cut; --dtype float32 keeps them, in a TIFF\n"
+    )
+    assert (tifffile.imread("cut.tif") == 65535).sum() == count
+    assert deblur("bright.tif", "-o", "quiet.tif", *SHARPEN, "--quiet").output == ""
+    assert deblur("bright.tif", "-o", "whole.tif", *SHARPEN, "--dtype", "float32").stderr == ""
+    np.testing.assert_array_equal(tifffile.imread("whole.tif"), whole)
+
+
+def test_float32_is_not_offered_where_it_is_refused(place, bright):
+    pixels = np.dstack([bright, np.full_like(bright, 65535)])
+    (place / "alpha.png").write_bytes(imagecodecs.png_encode(pixels))
+    result = deblur("alpha.png", "-o", "cut.png", *SHARPEN, "--linear")
+    assert result.stderr.endswith(" became brighter than uint16 holds, and were cut\n")
+
+
+def test_float32_is_in_the_files_numbers(place):
+    """Gamma-encoded as before, where 255 is white; a PNG becomes a TIFF with its metadata."""
+    pixels = np.asarray(Image.open("photo.png"))
+    Image.fromarray(pixels).save("photo.png", dpi=(300, 300))
+    result = deblur("photo.png", "-o", "whole.tif", *SHARPEN, "--dtype", "float32")
+    assert result.exit_code == 0, result.output
+    light = _light.decode_srgb(pixels.astype(np.float32) / 255)
+    sharp = fastdeblur.richardson_lucy(light, generators.gaussian(1), 9, channel_axis=-1, backend="numpy")
+    written = tifffile.imread("whole.tif")
+    assert written.dtype == np.float32
+    assert written.max() > 255
+    np.testing.assert_allclose(written, 255 * _light.encode_srgb(sharp), rtol=1e-5, atol=1e-3)
+    with tifffile.TiffFile("whole.tif") as tif:
+        above, below = tif.pages[0].tags["XResolution"].value
+        assert above / below == pytest.approx(300, abs=0.01)
+        assert tif.pages[0].predictor == 3
+    assert deblur("photo.png", "-o", "cut.png", *SHARPEN).exit_code == 0
+    cut = np.asarray(Image.open("cut.png"))
+    np.testing.assert_allclose(cut, np.clip(written, 0, 255), atol=0.501)
+
+
+@pytest.mark.parametrize(("name", "white"), [("photo.png", 255), ("linear.tif", 65535)])
+def test_a_network_is_told_that_white_is_1_for_float32_too(place, name, white):
+    pixels = np.asarray(Image.open("photo.png"))
+    tifffile.imwrite("linear.tif", pixels.astype(np.uint16) * 257, photometric="rgb")
+    for out, dtype in (("cut.tif", "same"), ("whole.tif", "float32")):
+        result = deblur(name, "-o", out, "--model", "srcnn", "--dtype", dtype)
+        assert result.exit_code == 0, result.output
+    cut, whole = tifffile.imread("cut.tif"), tifffile.imread("whole.tif")
+    assert whole.dtype == np.float32
+    assert whole.max() > white / 2
+    np.testing.assert_allclose(cut, np.clip(whole, 0, white), atol=0.51, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["imagej", "ome"])
+def test_volumes_as_float32(place, kind):
+    stack = np.random.default_rng(0).integers(0, 65536, (2, 6, 12, 10), dtype=np.uint16)
+    name = f"a.{kind}.tif"
+    options = {"imagej": True} if kind == "imagej" else {"ome": True}
+    tifffile.imwrite(name, stack, **options, metadata={"axes": "TZYX", "Ranges": (0.0, 500.0)})
+    result = deblur(
+        name, "-o", "w.ome.tif", "--psf", "gaussian:1,1,1", "--volume", "-n", "3", "--dtype", "float32"
+    )
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    kernel = generators.gaussian((1, 1, 1), ndim=3)
+    with tifffile.TiffFile("w.ome.tif") as tif:
+        series = tif.series[0]
+        assert (series.kind, series.axes, series.dtype) == (kind, "TZYX", np.float32)
+        for found, volume in zip(series.asarray(), stack, strict=True):
+            expected = fastdeblur.richardson_lucy(volume, kernel, 3, backend="numpy")
+            np.testing.assert_array_equal(found, expected)
+        if kind == "ome":
+            assert 'Type="float"' in tif.ome_metadata
+            assert "uint16" not in tif.ome_metadata
+        else:
+            assert tif.imagej_metadata["Ranges"] == (0.0, 500.0)
+
+
+def test_what_floats_cannot_stand_for_is_refused(place):
+    Image.fromarray(np.zeros((9, 9, 4), np.uint8)).save("alpha.png")
+    tifffile.imwrite("white.tif", np.zeros((9, 9), np.uint8), photometric="miniswhite")
+    tifffile.imwrite("large.tif", np.full((9, 9), 1e300))
+    for name, out, says in (
+        (
+            "photo.png",
+            "x.png",
+            "--dtype: float32 needs a TIFF, a name ending in .tif or .tiff: PNG holds integers: x.png",
+        ),
+        ("photo.png", "x.jpg", "JPEG holds integers: x.jpg"),
+        ("alpha.png", "x.tif", "--dtype: alpha.png: float32 is for pictures without alpha"),
+        ("white.tif", "x.tif", "--dtype: white.tif: float32 is for pictures whose 0 is black"),
+        ("large.tif", "x.tif", "--dtype: large.tif: expected values that float32 holds, got 1e+300"),
+    ):
+        refused(place, name, "-o", out, "--psf", "gaussian:1", "--dtype", "float32", says=says)
+    wide = np.ones((9, 9, 4))
+    tifffile.imwrite("float.tif", wide, photometric="rgb", extrasamples=["unassalpha"])
+    done = deblur("float.tif", "-o", "x.tif", "--psf", "gaussian:1", "--dtype", "float32")
+    assert done.exit_code == 0, done.output  # alpha was a share of 1 before
+    np.testing.assert_array_equal(tifffile.imread("x.tif"), wide.astype(np.float32))
+
+
 def test_errors_from_the_library_name_the_file(place):
     tifffile.imwrite("negative.tif", np.full((9, 9), -1, np.float32))
     refused(

@@ -153,6 +153,19 @@ def test_a_sharp_photo_in_another_format_keeps_its_pixels(place, answers):
     np.testing.assert_array_equal(tifffile.imread("out.tif"), np.asarray(Image.open("photo.png")))
 
 
+def test_float32_holds_for_what_is_found_and_what_is_left(place, answers):
+    """A sharp page keeps its numbers, and a sharp file is no copy any more; a deblurred page is not cut."""
+    answers({"kind": "sharp"}, {"kind": "sharp"}, {"kind": "shake"})
+    stack = np.random.default_rng(2).integers(2, 60000, (2, 66, 65), dtype=np.uint16)
+    tifffile.imwrite("pages.tif", stack, photometric="minisblack")
+    assert deblur("pages.tif", "-o", "a.tif", "--dtype", "float32").exit_code == 0
+    assert deblur("pages.tif", "-o", "b.tif", "--dtype", "float32").exit_code == 0
+    for name, expected in (("a.tif", stack), ("b.tif", 1 - stack.astype(np.float32))):
+        written = tifffile.imread(name)
+        assert written.dtype == np.float32
+        np.testing.assert_array_equal(written, expected)
+
+
 def test_metadata_colour_and_alpha_are_kept(place, answers):
     answers({"kind": "motion"})
     assert deblur("photo.jpg", "-o", "out.jpg").exit_code == 0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 import struct
 import zlib
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ tifffile = pytest.importorskip("tifffile")
 imagecodecs = pytest.importorskip("imagecodecs")
 
 from fastdeblur import _light  # noqa: E402
-from fastdeblur.cli import exif, images  # noqa: E402
+from fastdeblur.cli import exif, floats, images, tiffstack  # noqa: E402
 from fastdeblur.cli.failure import UsageError, WorkError  # noqa: E402
 from fastdeblur.cli.light import fill_hidden  # noqa: E402
 from fastdeblur.cli.restore import Restorer, Settings, volume_order  # noqa: E402
@@ -376,6 +378,331 @@ def test_volume_runs_along_z(tmp_path):
     np.testing.assert_array_equal(found, np.rint(np.clip(expected, 0, 65535)).astype(np.uint16))
 
 
+KERNEL_3D = np.ones((3, 1, 1))
+
+
+def write_pages(path, planes, description=None, **options):
+    """A TIFF of these pages with nothing to say of them but the first one's description."""
+    with tifffile.TiffWriter(path) as writer:
+        for number, plane in enumerate(planes):
+            text = description if number == 0 else None
+            writer.write(plane, description=text, metadata=None, photometric="minisblack", **options)
+
+
+def ome_xml(data, sizes, order="XYZCT", root="", extra="", pixels=""):
+    """OME-XML of one image; `data` are its TiffData elements, `sizes` those of Z, C and T."""
+    size = " ".join(f'Size{axis}="{n}"' for axis, n in zip("XYZCT", (12, 10, *sizes), strict=True))
+    channels = "".join(f'<Channel ID="Channel:0:{c}" SamplesPerPixel="1"/>' for c in range(sizes[1]))
+    return (
+        f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"{root}><Image ID="Image:0">'
+        f'<Pixels ID="Pixels:0" DimensionOrder="{order}" Type="uint16" {size}{pixels}>{channels}{data}</Pixels>'
+        f"</Image>{extra}</OME>"
+    )
+
+
+def tiff_data(ifd, z=0, c=0, t=0, inner=""):
+    return f'<TiffData IFD="{ifd}" FirstZ="{z}" FirstC="{c}" FirstT="{t}" PlaneCount="1">{inner}</TiffData>'
+
+
+@pytest.mark.parametrize("kind", ["ome", "shaped"])
+def test_each_series_is_a_volume_of_its_own(tmp_path, kind):
+    """Two positions in a file, one of them dark and of another size: no light gets from one into the other."""
+    dark, bright = np.zeros((3, 10, 12), np.uint16), random((4, 9, 12), "uint16")
+    path = tmp_path / ("a.ome.tif" if kind == "ome" else "a.tif")
+    with tifffile.TiffWriter(path) as writer:
+        for series in (dark, bright):
+            writer.write(series, metadata={"axes": "ZYX"}, photometric="minisblack")
+    picture = images.read(path)
+    assert volume_order(picture) == [[0, 1, 2], [3, 4, 5, 6]]
+    result = Restorer(settings(), KERNEL_3D).volume(picture)
+    assert not any(page.pixels.any() for page in result.pages[:3])
+    tifffile.imwrite(tmp_path / "b.tif", bright, metadata={"axes": "ZYX"}, photometric="minisblack")
+    alone = Restorer(settings(), KERNEL_3D).volume(images.read(tmp_path / "b.tif"))
+    for page, expected in zip(result.pages[3:], alone.pages, strict=True):
+        np.testing.assert_array_equal(page.pixels, expected.pixels)
+
+
+def test_a_volume_of_a_series_is_refused_by_its_number(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as writer:
+        for axes in ("ZYX", "CYX"):
+            writer.write(random((3, 10, 12), "uint16"), metadata={"axes": axes}, photometric="minisblack")
+        writer.write(random((10, 12), "uint16"), metadata={"axes": "YX"})
+    picture = images.read(tmp_path / "a.ome.tif")
+    with pytest.raises(ValueError, match=r"^series 2: .*metadata call them channels \(axis C\)"):
+        volume_order(picture)
+    del picture.stacks[1]
+    with pytest.raises(ValueError, match=r"^series 2: expected several planes, got 1"):
+        volume_order(picture)
+
+
+@pytest.mark.parametrize("named_by", ["uuid", "name"])
+def test_one_file_of_an_ome_set_has_its_own_volumes(tmp_path, monkeypatch, named_by):
+    """A file for each time, of two channels: the planes are those of its own file, and no other is opened."""
+    names = ["t0.ome.tif", "t1.ome.tif"]
+    data = "".join(
+        tiff_data(4 * c + z, z, c, t, f'<UUID FileName="{names[t]}">urn:uuid:{t}</UUID>')
+        for t in range(2)
+        for c in range(2)
+        for z in range(4)
+    )
+    for number, name in enumerate(names):
+        root = f' UUID="urn:uuid:{number}"' if named_by == "uuid" else ""
+        write_pages(tmp_path / name, random((8, 10, 12), "uint16"), ome_xml(data, (4, 2, 2), root=root))
+    real, opened = tifffile.TiffFile.__init__, []
+
+    def spied(self, file, *arguments, **options):
+        opened.append(Path(file).name)
+        real(self, file, *arguments, **options)
+
+    monkeypatch.setattr(tifffile.TiffFile, "__init__", spied)
+    assert volume_order(images.read(tmp_path / names[1])) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert opened == names[1:]
+
+
+def test_a_part_of_a_volume_is_refused(tmp_path):
+    data = "".join(
+        tiff_data(z % 2, z, inner=f'<UUID FileName="{name}">urn:uuid:{name}</UUID>')
+        for z, name in enumerate("aabb")
+    )
+    xml = ome_xml(data, (4, 1, 1), root=' UUID="urn:uuid:a"')
+    write_pages(tmp_path / "a", random((2, 10, 12), "uint16"), xml)
+    with pytest.raises(ValueError, match="expected all 4 planes of each volume, got 2 of one"):
+        volume_order(images.read(tmp_path / "a"))
+
+
+def test_ome_pages_may_lie_in_any_order(tmp_path):
+    """Times change quickest among the pages: each volume is put together by TiffData, and pages stay where they are."""
+    data = "".join(tiff_data(2 * z + t, z=z, t=t) for z in range(3) for t in range(2))
+    xml = ome_xml(data, (3, 1, 2))
+    planes = random((6, 10, 12), "uint16")
+    write_pages(tmp_path / "a.ome.tif", planes, xml)
+    picture = images.read(tmp_path / "a.ome.tif")
+    assert volume_order(picture) == [[0, 2, 4], [1, 3, 5]]
+    images.write(Restorer(settings(), KERNEL_3D).volume(picture), tmp_path / "b.ome.tif", overwrite=False)
+    for first in (0, 1):
+        write_pages(tmp_path / f"{first}.tif", planes[first::2])
+        alone = Restorer(settings(), KERNEL_3D).volume(images.read(tmp_path / f"{first}.tif"))
+        expected = np.stack([page.pixels for page in alone.pages])
+        np.testing.assert_array_equal(
+            tifffile.imread(tmp_path / "b.ome.tif", key=range(first, 6, 2)), expected
+        )
+        assert (expected != planes[first::2]).any()
+    with tifffile.TiffFile(tmp_path / "b.ome.tif") as tif:
+        assert tif.pages[0].description == xml
+
+
+@pytest.mark.parametrize(
+    ("xml", "says"),
+    [
+        (ome_xml(tiff_data(0) + tiff_data(1, z=1) + tiff_data(2, z=2), (3, 1, 1)), "leave out page 4"),
+        (
+            ome_xml("".join(tiff_data(min(z, 2), z=z) for z in range(4)), (4, 1, 1)),
+            "put page 3 at 2 places",
+        ),
+        (ome_xml('<TiffData IFD="-1" PlaneCount="4"/>', (4, 1, 1)), "leave out page 1"),
+        (ome_xml('<TiffData FirstZ="4"/>', (4, 1, 1)), "leave out page 1"),
+        (
+            ome_xml("<TiffData/>", (4, 1, 1), extra="<XML><ModuloAlongZ Type='angle'/></XML>"),
+            "leave out page 1",
+        ),
+        ("<OME><BinaryOnly MetadataFile='a.companion.ome' UUID='urn:uuid:1'/></OME>", "leave out page 1"),
+        ("<broken OME>", "leave out page 1"),
+    ],
+)
+def test_ome_pages_without_one_place_make_no_volume(tmp_path, xml, says):
+    write_pages(tmp_path / "a.ome.tif", random((4, 10, 12), "uint16"), xml)
+    with pytest.raises(ValueError, match=f"its metadata {says}"):
+        volume_order(images.read(tmp_path / "a.ome.tif"))
+
+
+@pytest.mark.parametrize(
+    ("data", "order", "expected"),
+    [
+        ("<TiffData/>", "XYZCT", [[0, 1, 2], [3, 4, 5]]),
+        ("<TiffData/>", "XYCZT", [[0, 2, 4], [1, 3, 5]]),
+        (
+            '<TiffData IFD="3" PlaneCount="3"/><TiffData FirstC="1" PlaneCount="3"/>',
+            "XYZCT",
+            [[3, 4, 5], [0, 1, 2]],
+        ),
+    ],
+)
+def test_ome_planes_are_counted_in_their_order(tmp_path, data, order, expected):
+    write_pages(tmp_path / "a.ome.tif", random((6, 10, 12), "uint16"), ome_xml(data, (3, 2, 1), order))
+    assert volume_order(images.read(tmp_path / "a.ome.tif")) == expected
+
+
+def test_ome_colour_is_one_plane(tmp_path):
+    stack = random((4, 10, 12, 3), "uint8")
+    tifffile.imwrite(tmp_path / "a.ome.tif", stack, photometric="rgb", metadata={"axes": "ZYXS"})
+    assert volume_order(images.read(tmp_path / "a.ome.tif")) == [[0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("options", "shape", "says"),
+    [
+        ({"imagej": True, "metadata": {"axes": "CYX"}}, (3, 10, 12), "channels"),
+        ({"imagej": True, "metadata": {"axes": "TYX"}}, (3, 10, 12), "times"),
+        ({"imagej": True, "metadata": {"axes": "ZCYX"}}, (1, 3, 10, 12), "channels"),
+        ({"imagej": True, "metadata": {"axes": "ZYX"}}, (3, 10, 12), None),
+        ({"ome": True, "metadata": {"axes": "CYX"}}, (3, 10, 12), "channels"),
+        ({"ome": True, "metadata": {"axes": "TCZYX"}}, (3, 1, 1, 10, 12), "times"),
+        ({"ome": True, "metadata": {"axes": "ZYX"}}, (3, 10, 12), None),
+        ({"metadata": {"axes": "TYX"}}, (3, 10, 12), "times"),
+        ({"metadata": {"axes": "AYX"}}, (3, 10, 12), "angles"),
+        ({"metadata": {"axes": "QYX"}}, (3, 10, 12), None),
+        ({"metadata": {"axes": "IYX"}}, (3, 10, 12), None),
+        ({}, (3, 10, 12), None),
+        ({"metadata": None}, (3, 10, 12), None),
+    ],
+)
+def test_a_lone_axis_is_the_depth_unless_it_is_named_otherwise(tmp_path, options, shape, says):
+    tifffile.imwrite(tmp_path / "a.tif", random(shape, "uint16"), photometric="minisblack", **options)
+    picture = images.read(tmp_path / "a.tif")
+    if says is None:
+        assert volume_order(picture) == [[0, 1, 2]]
+        return
+    with pytest.raises(
+        ValueError, match=rf"expected pages along a depth \(axis Z\), .* call them {says} \(axis"
+    ):
+        volume_order(picture)
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_makers_axes_are_followed_and_its_thumbnails_are_no_planes(tmp_path, times):
+    """A Zeiss LSM file of two times and three depths, with a thumbnail behind each plane; a third time is only said."""
+    info = np.zeros(1, np.dtype(tifffile.TIFF.CZ_LSMINFO).newbyteorder("<"))
+    for name, value in {
+        "MagicNumber": 67127628, "StructureSize": info.itemsize, "DimensionX": 12, "DimensionY": 10,
+        "DimensionZ": 3, "DimensionChannels": 1, "DimensionTime": times, "DataType": 2, "ScanType": 6,
+    }.items():  # fmt: skip
+        info[name] = value
+    with tifffile.TiffWriter(tmp_path / "a.lsm") as writer:
+        for number in range(6):
+            tag = [(34412, 1, info.nbytes, info.tobytes(), True)] if number == 0 else None
+            plane, thumbnail = random((10, 12), "uint16"), random((4, 5, 3), "uint8")
+            writer.write(plane, photometric="minisblack", metadata=None, extratags=tag)
+            writer.write(thumbnail, photometric="rgb", metadata=None, subfiletype=1)
+    picture = images.read(tmp_path / "a.lsm")
+    assert len(picture.pages) == 12
+    if times == 3:
+        with pytest.raises(ValueError, match="leave out page 1"):
+            volume_order(picture)
+        return
+    (stack,) = picture.stacks
+    assert (stack.axes, stack.shape) == ("TZ", (2, 3))
+    assert list(stack.pages.values()) == [0, 2, 4, 6, 8, 10]
+    with pytest.raises(ValueError, match="leave out page 2"):
+        volume_order(picture)
+
+
+def metamorph(planes, distances, times):
+    """A MetaMorph STK file: one directory, whose tags count the planes that lie behind its first strip."""
+    count, (height, width) = len(planes), planes.shape[1:]
+    uic2 = b"".join(
+        struct.pack("<6I", distance, 1, 2459000, time, 2459000, time)
+        for distance, time in zip(distances, times, strict=True)
+    )
+    at = 8 + planes.nbytes
+    entries = [
+        (256, 3, 1, width), (257, 3, 1, height), (258, 3, 1, 16), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8),
+        (277, 3, 1, 1), (278, 3, 1, height), (279, 4, 1, planes[0].nbytes), (33628, 4, 1, 0), (33629, 5, count, 0),
+    ]  # fmt: skip
+    tail = at + 2 + 12 * len(entries) + 4
+    entries[-2:] = [(33628, 4, 1, tail + len(uic2)), (33629, 5, count, tail)]
+    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return (
+        b"II*\0"
+        + struct.pack("<I", at)
+        + planes.tobytes()
+        + directory
+        + bytes(4)
+        + uic2
+        + struct.pack("<II", 2, 3)
+    )
+
+
+def test_every_plane_of_a_metamorph_file_becomes_a_page(tmp_path):
+    planes = random((5, 10, 12), "uint16")
+    path = tmp_path / "a.stk"
+    path.write_bytes(metamorph(planes, [500] * 5, [0] * 5))
+    picture = images.read(path)
+    assert picture.notes == [
+        f"{path}: its 5 planes become pages, and MetaMorph's tags (times, places, wavelengths) are not kept"
+    ]
+    assert volume_order(picture) == [[0, 1, 2, 3, 4]]
+    result = through(path, tmp_path / "b.tif")
+    np.testing.assert_array_equal(np.stack([page.pixels for page in result.pages]), planes)
+    with tifffile.TiffFile(tmp_path / "b.tif") as tif:  # each page is one plane for other readers too
+        assert not {33628, 33629} & {tag.code for tag in tif.pages[0].tags}
+        assert len(tif.pages) == 5
+        assert tif.asarray().shape == (5, 10, 12)
+    path.write_bytes(metamorph(planes, [0] * 5, range(5)))
+    with pytest.raises(ValueError, match="call them times"):
+        volume_order(images.read(path))
+    path.write_bytes(metamorph(planes[:1], [0], [0]))
+    picture = images.read(path)
+    assert len(picture.pages) == 1
+    assert picture.notes == [f"{path}: MetaMorph's tags (times, places, wavelengths) are not kept"]
+
+
+def test_a_metamorph_file_that_was_cut_is_told(tmp_path):
+    planes = random((5, 10, 12), "uint16")
+    data = bytearray(metamorph(planes, [500] * 5, [0] * 5))
+    data[8 : 8 + planes.nbytes] = planes[:2].tobytes()
+    struct.pack_into("<I", data, 4, 8 + planes[:2].nbytes)  # the directory and its tags have moved down
+    lost = planes[2:].nbytes
+    at = 8 + planes[:2].nbytes
+    for entry in (9, 10):
+        place = at + 2 + 12 * entry + 8
+        struct.pack_into("<I", data, place, struct.unpack_from("<I", data, place)[0] - lost)
+    (tmp_path / "cut.stk").write_bytes(data)
+    with pytest.raises(UsageError, match=r"cut.stk: the TIFF (is truncated|cannot be decoded)"):
+        images.read(tmp_path / "cut.stk")
+
+
+def test_planes_behind_one_of_several_pages_are_told(tmp_path):
+    """They cannot be told from the next page's; none may be lost without a word."""
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for _ in range(2):
+            writer.write(random((2, 10, 12), "uint16"), photometric="minisblack", truncate=True)
+    with pytest.raises(UsageError, match="2 planes lie behind page 1 without pages of their own"):
+        images.read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(("planes", "held"), [(5, 5), (5, 3)])
+def test_planes_that_only_a_maker_knows_of_are_told(planes, held):
+    """Of a format that tifffile finds more planes in than it has pages, where they are indeed in the file."""
+    handle = SimpleNamespace(size=8 + held * 240)
+    page = SimpleNamespace(
+        shape=(10, 12),
+        index=0,
+        nbytes=240,
+        compression=1,
+        dataoffsets=(8,),
+        parent=SimpleNamespace(filehandle=handle),
+    )
+
+    class Series(list):
+        size, kind, is_truncated, keyframe = planes * 120, "maker", False, page
+
+    if held == planes:
+        with pytest.raises(
+            images.UnreadableError, match=r"5 planes lie behind page 1 .* not supported for maker"
+        ):
+            tiffstack.planes_behind([Series([page])], [page])
+    else:  # an acquisition that was meant to be longer
+        assert tiffstack.planes_behind([Series([page])], [page]) == 1
+
+
+def test_volumetric_pages_are_refused(tmp_path):
+    """Their depth would be taken for rows."""
+    stack = random((8, 32, 48), "uint16")
+    tifffile.imwrite(tmp_path / "a.tif", stack, tile=(8, 16, 16), volumetric=True, photometric="minisblack")
+    with pytest.raises(UsageError, match=r"a page of 8 planes \(ImageDepth\) is not supported"):
+        images.read(tmp_path / "a.tif")
+
+
 @pytest.mark.parametrize("target", ["png", "jpg", "tif"])
 @pytest.mark.parametrize("source", ["png", "jpg", "tif"])
 def test_metadata_moves_between_formats(tmp_path, source, target):
@@ -472,6 +799,79 @@ def test_values_are_rounded_and_cut_only_when_written(tmp_path):
     np.testing.assert_array_equal(cut, np.rint(np.clip(whole, 0, 255)))
 
 
+def test_what_is_cut_at_the_top_is_counted(tmp_path):
+    """Of the values that were below it; hidden ones are kept, and in a MINISWHITE file the top is at the bottom."""
+    pixels = np.full((15, 15, 2), 40, np.uint8)
+    pixels[6:9, 6:9, 0], pixels[0, 0, 0] = 250, 255
+    pixels[..., 1], pixels[-1, :, 1] = 255, 0
+    options = {"method": "wiener", "balance": 1e-3, "gamma": 1.0}
+    tifffile.imwrite(tmp_path / "f.tif", pixels[..., 0].astype(np.float32))
+    whole = Restorer(settings(**options), np.ones((3, 3))).pages(images.read(tmp_path / "f.tif")).pages[0]
+    beyond = np.rint(whole.pixels) > 255
+    beyond[0, 0] = False
+    assert beyond.sum() > 0
+    assert whole.cut == (0, 0)
+    for name, values, photometric in (
+        ("black.tif", pixels[..., 0], "minisblack"),
+        ("white.tif", 255 - pixels[..., 0], "miniswhite"),
+    ):
+        tifffile.imwrite(tmp_path / name, values, photometric=photometric)
+        (page,) = Restorer(settings(**options), np.ones((3, 3))).pages(images.read(tmp_path / name)).pages
+        assert page.cut == (beyond.sum(), 15 * 15 - 1)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
+    (page,) = Restorer(settings(**options), np.ones((3, 3))).pages(images.read(tmp_path / "a.png")).pages
+    assert page.cut[1] == 15 * 14 - 1
+
+
+@pytest.mark.parametrize(("cut", "says"), [((0, 0), False), ((1, 1000), False), ((2, 1000), True)])
+def test_a_share_that_is_cut_is_told_from_a_thousandth_on(cut, says):
+    page = images.Page(np.zeros((2, 2), np.uint8), cut=cut)
+    note = floats.cut_note(images.Picture(Path("a.png"), "PNG", [page], "srgb"))
+    assert (note is not None) == says
+    if note:
+        assert note == (
+            "a.png: 2 values (0.20%) became brighter than uint8 holds, and were cut; "
+            "--dtype float32 keeps them, in a TIFF"
+        )
+
+
+@pytest.mark.parametrize("gamma", [1.0, "srgb"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "uint32", "float16", "float64"])
+def test_as_float32_keeps_the_files_numbers(tmp_path, dtype, gamma):
+    """And a result is what the integers are rounded and cut from."""
+    pixels = random((12, 10), dtype)
+    tifffile.imwrite(
+        tmp_path / "a.tif", pixels, compression="lzw", predictor=2 if pixels.dtype.kind in "iu" else 3
+    )
+    picture = images.read(tmp_path / "a.tif")
+    wide = floats.as_float32(picture)
+    images.write(wide, tmp_path / "b.tif", overwrite=False)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "b.tif"), pixels.astype(np.float32))
+    if pixels.dtype.kind in "iu":
+        worker = Restorer(settings(gamma=gamma, num_iter=5), np.ones((3, 3)))
+        whole, cut = worker.pages(wide).pages[0].pixels, worker.pages(picture).pages[0].pixels
+        limits = np.iinfo(dtype)
+        assert whole.max() > limits.max
+        np.testing.assert_allclose(
+            cut, np.clip(whole.astype(float), limits.min, limits.max), atol=0.51, rtol=1e-5
+        )
+
+
+def test_ome_metadata_follow_the_dtype(tmp_path):
+    xml = ome_xml("<TiffData/>", (3, 1, 1), pixels=' SignificantBits="12"')
+    write_pages(tmp_path / "a.ome.tif", random((3, 10, 12), "uint16"), xml)
+    wide = floats.as_float32(images.read(tmp_path / "a.ome.tif"))
+    images.write(wide, tmp_path / "b.ome.tif", overwrite=False)
+    with tifffile.TiffFile(tmp_path / "b.ome.tif") as tif:
+        assert tif.ome_metadata == xml.replace('"uint16"', '"float"').replace(' SignificantBits="12"', "")
+        assert tif.series[0].axes == "ZYX"
+    assert volume_order(images.read(tmp_path / "b.ome.tif")) == [[0, 1, 2]]
+    xml = "<OME><BinaryOnly MetadataFile='a.companion.ome' UUID='urn:uuid:1'/></OME>"
+    write_pages(tmp_path / "c.ome.tif", random((3, 10, 12), "uint16"), xml)
+    with pytest.raises(UsageError, match=r"--dtype: .*c.ome.tif: its OME metadata are in another file"):
+        floats.as_float32(images.read(tmp_path / "c.ome.tif"))
+
+
 def test_light_is_what_gets_blurred(tmp_path):
     """Deblurring a PNG is decoding, deblurring, encoding."""
     from fastdeblur import wiener
@@ -518,6 +918,7 @@ def stack_file(kind):
     else:
         options = {
             "imagej": {"imagej": True},
+            "imagej-deflate": {"imagej": True, "compression": "deflate"},
             "ome": {"ome": True, "metadata": {"axes": "ZYX"}},
             "shaped": {},
             "shaped-deflate": {"compression": "deflate"},
@@ -550,24 +951,40 @@ def test_a_stack_without_its_last_pages_is_told(tmp_path, kind):
     assert read[-1] > len(data) - 30
 
 
-@pytest.mark.parametrize("kind", ["imagej", "ome", "shaped"])
-def test_a_stack_whose_writer_was_interrupted_is_told(tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "held"),
+    [
+        ("imagej", 3),
+        ("imagej-deflate", 3),
+        ("imagej-deflate", 1),
+        ("ome", 3),
+        ("ome", 1),
+        ("shaped", 3),
+        ("shaped-deflate", 1),
+    ],
+)
+def test_a_stack_whose_writer_was_interrupted_is_told(tmp_path, kind, held):
     """The chain of pages ends as it should, but the metadata promise more."""
     data, _ = stack_file(kind)
     path = tmp_path / "short.tif"
     path.write_bytes(data)
     with tifffile.TiffFile(path) as tif:
-        third = tif.pages[2].aspage() if hasattr(tif.pages[2], "aspage") else tif.pages[2]
-        end = third.offset + 2 + 12 * len(third.tags)
+        last = tif.pages[held - 1].aspage() if hasattr(tif.pages[held - 1], "aspage") else tif.pages[held - 1]
+        end = last.offset + 2 + 12 * len(last.tags)
     path.write_bytes(data[:end] + bytes(4) + data[end + 4 :])
-    with pytest.raises(UsageError, match="truncated: its metadata say 5 planes, but it holds 3"):
+    with pytest.raises(UsageError, match=f"truncated: its metadata say 5 planes, but it holds {held}"):
         images.read(path)
 
 
-def test_planes_behind_a_lone_page_that_are_not_there_are_told(tmp_path):
+@pytest.mark.parametrize("rows", [10, 3])
+def test_planes_behind_a_lone_page_that_are_not_there_are_told(tmp_path, rows):
     stack = random((5, 10, 12), "uint16")
-    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack", metadata={"truncate": True})
-    assert len(images.read(tmp_path / "a.tif").pages) == 5
+    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack", truncate=True, rowsperstrip=rows)
+    with tifffile.TiffFile(tmp_path / "a.tif") as tif:
+        assert len(tif.pages) == 1
+        assert len(tif.pages[0].dataoffsets) == math.ceil(10 / rows)
+    for page, plane in zip(images.read(tmp_path / "a.tif").pages, stack, strict=True):
+        np.testing.assert_array_equal(page.pixels, plane)
     data = (tmp_path / "a.tif").read_bytes()
     end = data.index(stack.tobytes()) + stack.nbytes
     for lost in (1, 200, 700):

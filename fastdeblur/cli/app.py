@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fastdeblur import __version__
-from fastdeblur.cli.deblur import deblur
+from fastdeblur.cli.deblur import OnePsf, deblur
 from fastdeblur.cli.demo import demo
 from fastdeblur.cli.info import info
 from fastdeblur.cli.nets import nets
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(deblur)
+app.command(cls=OnePsf)(deblur)
 app.command()(psf)
 app.command()(nets)
 app.command()(train)

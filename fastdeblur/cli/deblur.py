@@ -11,9 +11,10 @@ from typing import Annotated, Any, TypeAlias
 import numpy as np
 import typer
 from numpy.typing import NDArray
+from typer.core import TyperCommand
 
 from fastdeblur._device import as_device
-from fastdeblur.cli import images, psfspec
+from fastdeblur.cli import floats, images, psfspec
 from fastdeblur.cli.failure import UsageError, WorkError, note, reported
 from fastdeblur.cli.images import Picture
 from fastdeblur.cli.network import Network
@@ -70,6 +71,11 @@ class Backend(str, Enum):
     numpy = "numpy"
     cuda = "cuda"
     cupy = "cupy"
+
+
+class Dtype(str, Enum):
+    same = "same"
+    float32 = "float32"
 
 
 class Precision(str, Enum):
@@ -160,9 +166,18 @@ def deblur(
     volume: Annotated[
         bool,
         typer.Option(
-            "--volume", help="Take the pages of a TIFF as one volume; otherwise each page is a picture."
+            "--volume",
+            help="Take the pages of a TIFF as volumes along the depth (Z) that its metadata name, or along the only axis; "
+            "otherwise each page is a picture.",
         ),
     ] = False,
+    dtype: Annotated[
+        Dtype,
+        typer.Option(
+            help="of the result: same (the input's; it is rounded and cut to what that holds), or float32, for TIFF: the file's "
+            "numbers, neither rounded nor cut."
+        ),
+    ] = Dtype.same,
     gamma: Annotated[
         str,
         typer.Option(
@@ -216,7 +231,7 @@ def deblur(
 
     Without `--psf` a picture in which no blur is found stays as it was, and the output says what was found.
 
-    Dtype, colour, alpha and metadata are kept; EXIF orientation stays a tag, and the PSF applies to the
+    Dtype (but see `--dtype`), colour, alpha and metadata are kept; EXIF orientation stays a tag, and the PSF applies to the
     pixels as they are stored. A file is written whole or not at all. All inputs are checked before any work.
     """
     with reported():
@@ -280,9 +295,13 @@ def deblur(
                 device=_device(device),
                 gamma=_gamma(gamma, linear),
             )
-            worker = Restorer(settings, psfspec.parse(psf, 3 if volume else 2))
+            worker = Restorer(settings, _psf(psf, volume))
         jobs = _plan_outputs([Path(name) for name in inputs], output, overwrite)
-        kept = _check(jobs, worker, volume, max_pixels)
+        as_float = dtype is Dtype.float32
+        if as_float:
+            for _, out in jobs:
+                floats.require_tiff(out)
+        kept = _check(jobs, worker, volume, max_pixels, as_float)
         target = jobs[0][1].parent  # the same for all
         try:
             target.mkdir(exist_ok=True)
@@ -290,7 +309,29 @@ def deblur(
             raise UsageError(
                 f"OUT: the directory {str(target)!r} cannot be made: {error.strerror}"
             ) from error
-        _work(jobs, kept, worker, volume, max_pixels, overwrite, quiet)
+        _work(jobs, kept, worker, volume, max_pixels, as_float, overwrite, quiet)
+
+
+class OnePsf(TyperCommand):
+    """Refuses a second --psf. Of other options the last one holds, as is usual; two blurs may well be meant to be joined."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args:
+            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            if sum(option.name == "psf" for option in order) > 1:
+                with reported():
+                    raise UsageError(
+                        "--psf: expected one, got several; blurs that follow one another are joined by +"
+                    )
+        return super().parse_args(ctx, args)
+
+
+def _psf(spec: str, volume: bool) -> NDArray[Any]:
+    try:
+        return psfspec.parse(spec, 3 if volume else 2)
+    except psfspec.AxesError as error:
+        hint = "" if volume or error.ndim != 3 else "; a PSF of three axes needs --volume"
+        raise UsageError(f"{error}{hint}") from error
 
 
 def _check_no_options(given: dict[str, Any], rule: str) -> None:
@@ -380,19 +421,24 @@ def _plan_outputs(inputs: list[Path], output: str, overwrite: bool) -> list[tupl
     return jobs
 
 
+def _read(path: Path, max_pixels: int, as_float: bool) -> Picture:
+    """Decode a file. Raises UsageError."""
+    picture = images.read(path, max_pixels)
+    for number, page in enumerate(picture.pages):
+        if page.pixels.dtype.kind == "f" and not np.isfinite(page.pixels).all():
+            place = f", page {number + 1}" if len(picture.pages) > 1 else ""
+            raise UsageError(f"IN: {path}{place}: expected finite values, got NaN or infinity")
+    return floats.as_float32(picture) if as_float else picture
+
+
 def _check(
-    jobs: list[tuple[Path, Path]], worker: Worker, volume: bool, max_pixels: int
+    jobs: list[tuple[Path, Path]], worker: Worker, volume: bool, max_pixels: int, as_float: bool
 ) -> dict[Path, Picture]:
     """Decode every input and see that it can be worked on; as many as fit in memory are kept."""
     kept: dict[Path, Picture] = {}
     size = 0
     for path, out in jobs:
-        picture = images.read(path, max_pixels)
-        for number, page in enumerate(picture.pages):
-            pixels = page.pixels
-            if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-                place = f", page {number + 1}" if len(picture.pages) > 1 else ""
-                raise UsageError(f"IN: {path}{place}: expected finite values, got NaN or infinity")
+        picture = _read(path, max_pixels, as_float)
         if volume:
             try:
                 volume_order(picture)
@@ -415,6 +461,7 @@ def _work(
     worker: Worker,
     volume: bool,
     max_pixels: int,
+    as_float: bool,
     overwrite: bool,
     quiet: bool,
 ) -> None:
@@ -424,7 +471,7 @@ def _work(
             for path, out in jobs:
                 start = time.perf_counter()
                 try:
-                    picture = kept.pop(path, None) or images.read(path, max_pixels)
+                    picture = kept.pop(path, None) or _read(path, max_pixels, as_float)
                 except UsageError as error:  # it was fine when it was checked
                     raise WorkError(str(error)) from error
                 first = picture.pages[0]
@@ -444,11 +491,15 @@ def _work(
                     isinstance(worker, Finder)
                     and not worker.undone
                     and images.format_of(out) == picture.format
+                    and not as_float
                 ):
                     images.copy(path, out, overwrite)  # a JPEG must not be compressed once more for nothing
                 else:
                     for text in picture.notes:
                         note(text)
+                    cut = floats.cut_note(result)
+                    if cut is not None and not quiet:
+                        note(cut)
                     images.write(result, out, overwrite)
                 bar.end()
                 lines.append(f"{path} -> {out}  {_describe(picture)}  {time.perf_counter() - start:.2f} s")

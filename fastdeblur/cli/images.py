@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastdeblur.cli.failure import UsageError, WorkError
+from fastdeblur.cli.stack import Stack
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
 
@@ -44,7 +45,17 @@ class Page:
     alpha: int | None = None  # index of the alpha sample
     associated: bool = False  # colour is premultiplied by alpha
     inverted: bool = False  # 0 is white (TIFF's MINISWHITE)
+    peak: float | None = None  # what white is in floats that were integers in the file
+    # Of a result: how many values were cut to the dtype's largest, and how many had been below it.
+    cut: tuple[int, int] = (0, 0)
     native: Any = None
+
+    @property
+    def white(self) -> float:
+        """The largest number of integers; 1 for floats."""
+        if self.peak is not None:
+            return self.peak
+        return float(np.iinfo(self.pixels.dtype).max) if self.pixels.dtype.kind in "iu" else 1.0
 
 
 @dataclass
@@ -56,8 +67,7 @@ class Picture:
     pages: list[Page]
     gamma: str | float
     metadata: Metadata = field(default_factory=Metadata)
-    stack_axes: str = ""  # names of the axes that the pages run along, such as "TZ"
-    stack_shape: tuple[int, ...] = ()
+    stacks: list[Stack] = field(default_factory=list)  # what its pages make, as far as the file says so
     notes: list[str] = field(default_factory=list)
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def decode(page: Page, gamma: str | float) -> tuple[Floats, Encoding]:
     colour, alpha = split_alpha(page)
     dtype = colour.dtype
     values: Floats = colour.astype(precision(dtype))
-    top = float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
+    top = page.white
     if page.inverted:
         values = top - values
     if page.associated and alpha is not None:
@@ -45,30 +45,36 @@ def decode(page: Page, gamma: str | float) -> tuple[Floats, Encoding]:
     return values, encoding
 
 
-def encode(page: Page, light: Floats, encoding: Encoding) -> Pixels:
-    """The page's pixels with this colour: rounded and cut to the dtype's range, here and nowhere before."""
+def encode(page: Page, light: Floats, encoding: Encoding) -> Page:
+    """The page with this colour: rounded and cut to the dtype's range, here and nowhere before."""
     original, alpha = split_alpha(page)
     dtype = original.dtype
-    top = float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
     values = light
     if encoding.gamma != 1.0:
         values = _light.encode(light, encoding.gamma) * light.dtype.type(encoding.scale)
     if page.associated and alpha is not None:
         values = values * _share(alpha, values)
     if page.inverted:
-        values = top - values
+        values = page.white - values
+    cut = (0, 0)
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         if dtype.itemsize >= 4:  # float32 cannot hold the largest value: rounding up would overflow
             values = values.astype(np.float64)
-        result = np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+        values = np.rint(values)
+        below = original > limits.min if page.inverted else original < limits.max
+        if alpha is not None:
+            below[alpha == 0] = False
+        beyond = values < limits.min if page.inverted else values > limits.max
+        cut = int(np.count_nonzero(beyond & below)), int(np.count_nonzero(below))
+        result = np.clip(values, limits.min, limits.max).astype(dtype)
     else:
         limit = np.finfo(dtype).max
         result = np.clip(values, -limit, limit).astype(dtype)
     if alpha is not None:
         hidden = alpha == 0
         result[hidden] = original[hidden]
-    return join(page, result)
+    return replace(page, pixels=join(page, result), cut=cut)
 
 
 def _share(alpha: Pixels, like: Floats) -> Floats:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastdeblur import _light, nets
 from fastdeblur._device import place
-from fastdeblur.cli.images import Page, Picture, split_alpha
+from fastdeblur.cli.images import Page, Picture
 from fastdeblur.cli.light import Encoding, Floats, decode, encode, fill_hidden, visible_part
 from fastdeblur.errors import InvalidArgument
 from fastdeblur.nets import engines
@@ -88,7 +88,7 @@ class Network:
             if page.colours == 1 and self.model.channels > 1:
                 result = result.mean(-1)
             light = _light.decode_srgb(result) if self.model.light == "srgb" else result
-            done.append(replace(page, pixels=encode(page, light * light.dtype.type(white), encoding)))
+            done.append(encode(page, light * light.dtype.type(white), encoding))
             if page_done is not None:
                 page_done()
         return replace(picture, pages=done)
@@ -96,9 +96,7 @@ class Network:
     def _values(self, page: Page, picture: Picture) -> tuple[Floats, Encoding, float]:
         """What the network takes, and what leads back: the encoding, and what white is in its light."""
         light, encoding = decode(page, picture.gamma if self._gamma is None else self._gamma)
-        dtype = split_alpha(page)[0].dtype
-        linear_integers = encoding.gamma == 1.0 and dtype.kind in "iu"
-        white = float(np.iinfo(dtype).max) if linear_integers else 1.0
+        white = page.white if encoding.gamma == 1.0 else 1.0
         light = fill_hidden(light, visible_part(page)) / light.dtype.type(white)
         values = _light.encode_srgb(light) if self.model.light == "srgb" else light
         if page.colours == 1 and self.model.channels > 1:  # grey is as red as it is green and blue

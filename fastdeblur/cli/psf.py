@@ -97,6 +97,4 @@ def _write(kernel: NDArray[Any], out: Path, bits: int, zoom: int, overwrite: boo
         values = values[None] if values.ndim == 1 else values
     planes = values if values.ndim == 3 else values[None]
     pages = [Page(np.ascontiguousarray(plane)) for plane in planes]
-    stack = ("Z", (len(pages),)) if len(pages) > 1 else ("", ())
-    picture = Picture(out, "PSF", pages, 1.0, stack_axes=stack[0], stack_shape=stack[1])
-    images.write(picture, out, overwrite)
+    images.write(Picture(out, "PSF", pages, 1.0), out, overwrite)

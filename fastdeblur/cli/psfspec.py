@@ -21,6 +21,14 @@ from fastdeblur.errors import FastdeblurError, InvalidArgument
 Generator = Callable[..., NDArray[Any]]
 
 
+class AxesError(UsageError):
+    """A PSF of another number of axes than is asked for."""
+
+    def __init__(self, message: str, ndim: int):
+        super().__init__(message)
+        self.ndim = ndim
+
+
 def _gaussian(*sigma: float, ndim: int, **options: Any) -> NDArray[Any]:
     if len(sigma) not in (1, ndim):
         raise UsageError(f"expected one sigma or {ndim} (one per axis), got {len(sigma)}")
@@ -164,11 +172,12 @@ def _one(spec: str, ndim: int, argument: str) -> NDArray[Any]:
         return _load(spec, ndim, argument)
     form = FORMS_OF_KIND[kind]
     if ndim not in form.axes:
-        raise UsageError(
+        raise AxesError(
             f"{argument}: {kind} has {_words(form.axes)} axes, but --volume needs three: expected {_in_space()} or a file, "
             f"got {spec!r}"
             if ndim == 3
-            else f"{argument}: {kind} has {_words(form.axes)} axes: expected {ndim}, got {spec!r}"
+            else f"{argument}: {kind} has {_words(form.axes)} axes: expected {ndim}, got {spec!r}",
+            max(form.axes),
         )
     values, options = _values(spec, form, rest, argument)
     if form.takes_ndim:
@@ -259,7 +268,9 @@ def _load(spec: str, ndim: int, argument: str) -> NDArray[Any]:
     else:
         array = _image(path, argument)
     if array.ndim != ndim:
-        raise UsageError(f"{argument}: expected {ndim} axes, got shape {array.shape} from {spec}")
+        raise AxesError(
+            f"{argument}: expected {ndim} axes, got shape {array.shape} from {spec}", int(array.ndim)
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the work will warn
@@ -271,6 +282,7 @@ def _load(spec: str, ndim: int, argument: str) -> NDArray[Any]:
 
 def _image(path: Path, argument: str) -> NDArray[Any]:
     from fastdeblur.cli.images import read, split_alpha
+    from fastdeblur.cli.restore import volume_order
 
     try:
         picture = read(path)
@@ -286,6 +298,12 @@ def _image(path: Path, argument: str) -> NDArray[Any]:
                 )
             colour = colour[..., 0]
         planes.append(colour)
-    if any(plane.shape != planes[0].shape for plane in planes):
-        raise UsageError(f"{argument}: expected pages of one shape in {path}")
-    return planes[0] if len(planes) == 1 else np.stack(planes)
+    if len(planes) == 1:
+        return planes[0]
+    try:
+        order = volume_order(picture)
+        if len(order) > 1:
+            raise ValueError(f"expected one volume, got {len(order)}")
+    except ValueError as error:
+        raise UsageError(f"{argument}: {path}: {error}") from error
+    return np.stack([planes[index] for index in order[0]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from fastdeblur._problem import Problem
 from fastdeblur.backends import Plane
 from fastdeblur.cli.images import Page, Picture, split_alpha
 from fastdeblur.cli.light import Floats, decode, encode, fill_hidden, precision, visible_part
+from fastdeblur.cli.stack import Stack, volumes
 from fastdeblur.ops import CHECKS
 
 _BOUNDARY = {"wiener": "reflect", "richardson_lucy": "unknown"}
@@ -84,7 +86,7 @@ class Restorer:
             light, encoding = decode(page, gamma)
             visible = visible_part(page)
             light = self._solve(fill_hidden(light, visible), visible, page.colours > 1, callback)
-            done.append(replace(page, pixels=encode(page, light, encoding)))
+            done.append(encode(page, light, encoding))
         return replace(picture, pages=done)
 
     def volume(self, picture: Picture, callback: Callable[[Iteration], Any] | None = None) -> Picture:
@@ -109,7 +111,7 @@ class Restorer:
             )
             light = self._solve(light, visible, pages[0].colours > 1, callback)
             for i, page, (_, encoding), plane in zip(indices, pages, decoded, light, strict=True):
-                done[i] = replace(page, pixels=encode(page, plane, encoding))
+                done[i] = encode(page, plane, encoding)
         return replace(picture, pages=done)
 
     def _solve(
@@ -151,16 +153,29 @@ class Restorer:
 
 def volume_order(picture: Picture) -> list[list[int]]:
     """For each volume in the picture, the indices of its pages from front to back. Raises ValueError."""
-    axes, shape = picture.stack_axes, picture.stack_shape
     if len(picture.pages) < 2:
         raise ValueError("expected several pages, got 1")
-    first = picture.pages[0]
-    for page in picture.pages:
-        same = page.pixels.shape == first.pixels.shape and page.pixels.dtype == first.pixels.dtype
-        if not same:
+    order: list[list[int]] = []
+    for number, stack in enumerate(picture.stacks, 1):
+        order += _volumes(stack, f"series {number}: " if len(picture.stacks) > 1 else "")
+    times = Counter(index for indices in order for index in indices)
+    for index in range(len(picture.pages)):
+        if times[index] != 1:
+            said = (
+                f"put page {index + 1} at {times[index]} places"
+                if times[index]
+                else f"leave out page {index + 1}"
+            )
+            raise ValueError(f"expected each page to be one plane of a stack, but its metadata {said}")
+    for indices in order:
+        pages = [picture.pages[index].pixels for index in indices]
+        if any(page.shape != pages[0].shape or page.dtype != pages[0].dtype for page in pages):
             raise ValueError("expected pages of one shape and dtype")
-    depth = axes.find("Z") if "Z" in axes else 0
-    if "Z" not in axes and len(axes) > 1:
-        raise ValueError(f"expected one stack axis, or one named Z, got axes {axes!r} of lengths {shape}")
-    indices = np.moveaxis(np.arange(len(picture.pages)).reshape(shape), depth, -1)
-    return [list(map(int, row)) for row in indices.reshape(-1, shape[depth])]
+    return order
+
+
+def _volumes(stack: Stack, place: str) -> list[list[int]]:
+    try:
+        return volumes(stack)
+    except ValueError as error:
+        raise ValueError(f"{place}{error}") from None

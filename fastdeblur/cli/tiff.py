@@ -6,7 +6,7 @@ import logging
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache, partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdeblur.cli import exif, tiffwhole
+from fastdeblur.cli import exif, ome, tiffstack, tiffwhole
 from fastdeblur.cli.images import Metadata, Page, Picture, UnreadableError, check_size
 
 _DTYPES = {"uint8", "uint16", "uint32", "int8", "int16", "int32", "float16", "float32", "float64"}
@@ -28,7 +28,7 @@ _POINTERS = {34665, 34853}
 # tifffile does not write these tags: the one after each holds its place in the directory until it is patched.
 _STAND_IN = 1
 _XMP = 700
-_IMAGEJ = {50838, 50839}
+_METAMORPH = {*range(33628, 33632)}
 
 # What an EXIF block made from a TIFF's first page says of the picture besides its Exif and GPS directories.
 _DESCRIPTIVE = {270, 271, 272, 274, 305, 306, 315, 316, 33432}
@@ -89,6 +89,11 @@ def read(path: Path, max_pixels: int) -> Picture:
 def _read(tif: Any, path: Path, max_pixels: int) -> Picture:
     chained = tiffwhole.require_chain(tif)
     stored = [page.aspage() if hasattr(page, "aspage") else page for page in tif.pages]
+    for page in stored:
+        if page.imagedepth > 1:
+            raise UnreadableError(
+                f"a page of {page.imagedepth} planes (ImageDepth) is not supported: save each plane as a page first"
+            )
     tiffwhole.require_pages(tif, stored, chained)
     notes = []
     if any(page.subifds for page in stored):
@@ -97,11 +102,11 @@ def _read(tif: Any, path: Path, max_pixels: int) -> Picture:
         check_size(page.imagewidth, page.imagelength, max_pixels)
     whole = cache(partial(_whole_file, tif))
     tags = [_tags(tif, page, whole) for page in stored]
-    # ImageJ and tifffile write one directory for a whole stack of contiguous planes.
-    series = tif.series[0] if tif.is_imagej or tif.is_shaped else None
-    if series is not None and len(stored) == 1 and series.size > stored[0].size:
-        tiffwhole.require_data(stored[0], series.size // stored[0].size)
-        planes = series.asarray().reshape(-1, *stored[0].shape)
+    series = tiffstack.series_of(tif)
+    behind = tiffstack.planes_behind(series, stored)
+    if behind > 1:
+        tiffwhole.require_data(stored[0], behind)
+        arrays = list(series[0].asarray().reshape(-1, *stored[0].shape))
         first = tags[0]
         tags = [first] + [
             _PageTags(
@@ -115,32 +120,22 @@ def _read(tif: Any, path: Path, max_pixels: int) -> Picture:
                 first.resolution,
                 first.resolutionunit,
             )
-            for _ in planes[1:]
+            for _ in arrays[1:]
         ]
-        arrays = list(planes)
-        stored = stored * len(planes)
+        stored = stored * behind
     else:
         for page in stored:
             tiffwhole.require_data(page)
         arrays = [page.asarray() for page in stored]
+    if tif.is_stk:  # they count planes behind the page, and point to more
+        for each in tags:
+            each.extra = [tag for tag in each.extra if tag[0] not in _METAMORPH]
+        planes = f"its {behind} planes become pages, and " if behind > 1 else ""
+        notes.append(f"{path}: {planes}MetaMorph's tags (times, places, wavelengths) are not kept")
     pages = [_page(*each) for each in zip(stored, arrays, tags, strict=True)]
-    axes, shape = _stack(tif, len(pages))
+    stacks = tiffstack.stacks(tif, series, stored, behind)
     gamma = "srgb" if pages[0].pixels.dtype == np.uint8 and tags[0].photometric == 2 else 1.0
-    return Picture(
-        path, "TIFF", pages, gamma, _metadata(tif, tags[0]), stack_axes=axes, stack_shape=shape, notes=notes
-    )
-
-
-def _stack(tif: Any, count: int) -> tuple[str, tuple[int, ...]]:
-    """Names and lengths of the axes that the pages run along, as ImageJ, OME or tifffile state them."""
-    if count == 1:
-        return "", ()
-    if tif.is_imagej or tif.is_ome or tif.is_shaped:
-        series = tif.series[0]
-        named = [(a, n) for a, n in zip(series.axes, series.shape, strict=True) if a not in "YXS"]
-        if int(np.prod([n for _, n in named])) == count:
-            return "".join(a for a, _ in named), tuple(n for _, n in named)
-    return "I", (count,)
+    return Picture(path, "TIFF", pages, gamma, _metadata(tif, tags[0]), stacks=stacks, notes=notes)
 
 
 def _page(stored: Any, pixels: Any, tags: _PageTags) -> Page:
@@ -251,6 +246,15 @@ def _metadata(tif: Any, first: _PageTags) -> Metadata:
         x, y = (n / d * scale for n, d in first.resolution)
         metadata.dpi = (x, y)
     return metadata
+
+
+def as_float(tags: _PageTags) -> _PageTags:
+    """How a page is stored, for pixels that have become float32. Raises ValueError where its metadata cannot follow."""
+    description = tags.description
+    if description is not None and description.rstrip().endswith(b"OME>"):
+        description = ome.as_float(description)
+    # The predictor of integers would do for the bits of floats, but badly.
+    return replace(tags, predictor=3 if tags.predictor == 2 else tags.predictor, description=description)
 
 
 def _made(picture: Picture) -> _PageTags:

@@ -6,8 +6,8 @@ import math
 import struct
 from collections.abc import Sequence
 from typing import Any
-from xml.etree import ElementTree as ET
 
+from fastdeblur.cli import ome
 from fastdeblur.cli.images import UnreadableError
 
 TRUNCATED = "the TIFF is truncated"
@@ -64,9 +64,9 @@ def require_data(page: Any, planes: int = 1) -> None:
 
     planes: how many lie behind one another from the page's first pixel on.
     """
-    size = page.parent.filehandle.size
+    size, others = page.parent.filehandle.size, (planes - 1) * sum(page.databytecounts)
     ends = [
-        offset + count * planes for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)
+        offset + count + others for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)
     ]
     if max(ends, default=0) > size:
         raise UnreadableError(TRUNCATED)
@@ -107,8 +107,10 @@ def _number(tif: Any, kind: str) -> int:
 
 def _planes(tif: Any, pages: Sequence[Any]) -> int:
     """Pages, and planes that follow a lone page without a directory of their own (ImageJ, tifffile)."""
-    if len(pages) == 1 and (tif.is_imagej or tif.is_shaped):
-        return max(1, int(tif.series[0].size) // max(1, int(pages[0].size)))
+    if len(pages) == 1 and (tif.is_imagej or tif.is_shaped) and not tif.is_ome:
+        series = tif.series[0]
+        if series.is_truncated:  # what tifffile calls such a page; else it only counts what the metadata say
+            return max(1, int(series.size) // max(1, int(pages[0].size)))
     return len(pages)
 
 
@@ -117,28 +119,9 @@ def _said(tif: Any, pages: Sequence[Any]) -> int:
     if tif.is_imagej:
         return int((tif.imagej_metadata or {}).get("images", 0))
     if tif.is_ome:
-        return _said_by_ome(tif.ome_metadata)
+        return ome.planes_said(tif.ome_metadata, tif.filename)
     if tif.is_shaped:
         # One entry for each series; all pages of a series have one size.
         series = [math.prod(said.get("shape", ())) for said in tif.shaped_metadata or ()]
         return math.ceil(series[0] / max(1, pages[0].size)) if len(series) == 1 else 0
     return 0
-
-
-def _said_by_ome(xml: str | None) -> int:
-    """The pages that OME's TiffData elements name in this file. A set's other files are named by other UUIDs."""
-    try:
-        root = ET.fromstring(xml or "")
-    except ET.ParseError:
-        return 0
-    here, pages = root.get("UUID"), 0
-    for pixels in root.iterfind(".//{*}Pixels"):
-        channels = len(pixels.findall("{*}Channel")) or int(pixels.get("SizeC", 1))
-        planes = channels * int(pixels.get("SizeZ", 1)) * int(pixels.get("SizeT", 1))
-        for data in pixels.iterfind("{*}TiffData"):
-            there = data.find("{*}UUID")
-            if there is not None and there.text != here:
-                continue
-            lone = 1 if "IFD" in data.attrib else planes
-            pages = max(pages, int(data.get("IFD", 0)) + int(data.get("PlaneCount", lone)))
-    return pages

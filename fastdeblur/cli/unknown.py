@@ -61,17 +61,15 @@ class Finder:
         self.found = []
         done = []
         for page, alone in _each(picture):
-            found = None if alone else self._page(page, self._gamma(picture), callback)
+            found, result = (None, page) if alone else self._page(page, self._gamma(picture), callback)
             self.found.append(found)
-            done.append(
-                page if found is None or found.method == "none" else replace(page, pixels=found.image)
-            )
+            done.append(result)
             if page_done is not None:
                 page_done()
         return replace(picture, pages=done)
 
-    def _page(self, page: Page, gamma: str | float, callback: Any) -> Deblurred:
-        """What was found in a page's light; where the blur was undone, with the page's own numbers as its image."""
+    def _page(self, page: Page, gamma: str | float, callback: Any) -> tuple[Deblurred, Page]:
+        """What was found in a page's light, and the page: the very same where nothing was undone."""
         light, encoding = decode(page, gamma)
         found = fastdeblur.deblur(
             fill_hidden(light, visible_part(page)),
@@ -83,7 +81,7 @@ class Finder:
             callback=callback,
             n_threads=self.search.threads,
         )
-        return found if found.method == "none" else replace(found, image=encode(page, found.image, encoding))
+        return found, page if found.method == "none" else encode(page, found.image, encoding)
 
     @property
     def undone(self) -> bool:

@@ -144,6 +144,8 @@ def _window(
     where = axes_of(axes, array.ndim)
     if kernel.ndim != len(where) or (axes is not None and list(where) != sorted(where)):
         raise Unsuited
+    if axes is not None and not isinstance(axes, tuple | list) and axes < 0:
+        raise Unsuited  # a lone axis counted from the end is none of the array's there
     origins = every_axis(origin, len(where))
     if convolution:
         kernel = kernel[(slice(None, None, -1),) * kernel.ndim]

@@ -119,7 +119,9 @@ def gaussian_laplace(
         result = Output(output, input)
         where = axes_of(axes, array.ndim)
         sigmas: list[Any] = [0] * array.ndim
-        for k, s in zip(where, every_axis(sigma, len(where)), strict=True):
+        # Where all axes are named, their order is that of the modes only.
+        named = where if len(where) < array.ndim else range(array.ndim)
+        for k, s in zip(named, every_axis(sigma, len(where)), strict=True):
             sigmas[k] = s
         terms = _gaussian_terms(array.ndim, sigmas, where, 2, mode, kwargs)
         constant = real(cval)

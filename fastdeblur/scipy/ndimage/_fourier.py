@@ -31,10 +31,11 @@ def fourier_gaussian(input: Any, sigma: Any, n: Any = -1, axis: Any = -1, output
     try:
         spectrum = _spectrum(input)
         sigmas = every_axis(sigma, spectrum.ndim)
-        tables = [
-            _gaussian(index, real(s) * math.pi / length)
-            for s, (index, length) in zip(sigmas, _frequencies(spectrum, n, axis), strict=True)
-        ]
+        with np.errstate(over="ignore", invalid="ignore"):
+            tables = [
+                _gaussian(index, real(s) * math.pi / length)
+                for s, (index, length) in zip(sigmas, _frequencies(spectrum, n, axis), strict=True)
+            ]
         out = _fresh_or_given(output, spectrum, spectrum.dtype)
     except Unsuited:
         return NotImplemented
@@ -61,16 +62,17 @@ def fourier_shift(input: Any, shift: Any, n: Any = -1, axis: Any = -1, output: A
     try:
         spectrum = _spectrum(input)
         shifts = every_axis(shift, spectrum.ndim)
-        angles = [
-            index * (-2.0 * math.pi * real(s) / length)
-            for s, (index, length) in zip(shifts, _frequencies(spectrum, n, axis), strict=True)
-        ]
+        with np.errstate(invalid="ignore"):
+            angles = [
+                index * (-2.0 * math.pi * real(s) / length)
+                for s, (index, length) in zip(shifts, _frequencies(spectrum, n, axis), strict=True)
+            ]
+            tables = [np.exp(1j * angle).view(np.float64) for angle in angles]
         out = _fresh_or_given(
             output, spectrum, spectrum.dtype if spectrum.dtype == np.complex64 else np.dtype(np.complex128)
         )
     except Unsuited:
         return NotImplemented
-    tables = [np.exp(1j * angle).view(np.float64) for angle in angles]
     is_real = spectrum.dtype.kind == "f"
     part = out.real.dtype
     shown = spectrum if is_real else spectrum.view(spectrum.real.dtype).reshape((*spectrum.shape, 2))

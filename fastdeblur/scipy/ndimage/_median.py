@@ -28,6 +28,9 @@ from fastdeblur.scipy.ndimage._arguments import (
 
 MOST_IN_WINDOW = 125
 
+# Of C's types of 64-bit integers SciPy's code for lines knows one.
+_UNKNOWN_ON_A_LINE = {"q"} - {np.dtype(np.int64).char}
+
 
 @replaces(_original.median_filter)
 def median_filter(
@@ -61,20 +64,23 @@ def median_filter(
         array = window_image(input)
         result = Output(output, input)
         where = axes_of(axes, array.ndim)
+        if axes is not None and list(where) != sorted(where):
+            raise Unsuited  # sizes go by the array's order, origins by either
         window, starts = [1] * array.ndim, [0] * array.ndim
         for axis, n, at in zip(
             where, every_axis(size, len(where)), every_axis(origin, len(where)), strict=True
         ):
             window[axis] = whole(n)
-            if window[axis] < 1:
+            # SciPy subtracts an origin from the number of elements in the origin's type.
+            if window[axis] < 1 or (isinstance(at, np.integer) and at.itemsize < 8):
                 raise Unsuited
             starts[axis] = start_of(window[axis], at)
         elements = math.prod(window)
+        if elements % 2 == 0 or not 3 <= elements <= MOST_IN_WINDOW:
+            raise Unsuited
         # Lines that are short against the window, or of foreign byte order, have rules of their own there.
-        if (
-            elements % 2 == 0
-            or not 3 <= elements <= MOST_IN_WINDOW
-            or (array.ndim == 1 and (array.size <= elements or not input.dtype.isnative))
+        if array.ndim == 1 and (
+            array.size <= elements or not input.dtype.isnative or input.dtype.char in _UNKNOWN_ON_A_LINE
         ):
             raise Unsuited
         number = mode_number(mode)
@@ -90,7 +96,7 @@ def median_filter(
     if not functions.ndimage_median(array, out, window, starts, number, constant):
         return _original_on_a_line(input, output, arguments, axes)
     if converted:
-        np.copyto(result.array, out, casting="unsafe")
+        _convert(out, result.array)
     return result.deliver()
 
 
@@ -114,12 +120,20 @@ def _original_on_a_line(input: Any, output: Any, arguments: tuple[Any, ...], axe
     else:
         return NotImplemented
     original = median_filter.__fastdeblur_original__  # type: ignore[attr-defined]
-    np.copyto(to, original(input, *arguments, axes=axes), casting="unsafe")
+    _convert(original(input, *arguments, axes=axes), to)
     return to
+
+
+def _convert(values: Array, to: Array) -> None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        np.copyto(to, values, casting="unsafe")
 
 
 def _constant(array: Array, mode: int, cval: Any) -> Array:
     value = real(cval)
+    # On a line of integers SciPy makes it one of 64 bits, also where it is not met.
+    if array.ndim == 1 and array.dtype.kind != "f" and not abs(value) < 2.0**63:
+        raise Unsuited
     if mode != CONSTANT:
         return np.zeros(1, array.dtype)
     if array.dtype.kind == "f":

@@ -108,6 +108,11 @@ def _limit(array: Array, out: Array, size: int, meets_constant: bool, cval: Any)
         limit = LARGEST[min(out.dtype.itemsize, array.dtype.itemsize)] / size
     else:
         limit = 2.0**53 / size if array.dtype.itemsize == 8 else math.inf
+        # Means below 0 are near 2**64 to the next axis, whose sums then depend on their order.
+        if out.dtype == np.uint64 and (
+            (array.dtype.kind == "i" and array.min() < 0) or (meets_constant and constant < 0)
+        ):
+            raise Unsuited
     if meets_constant:
         exact = math.isfinite(constant) and (not integers or constant == math.floor(constant))
         if not exact or abs(constant) > min(limit, 2.0**53 / size):

@@ -19,6 +19,9 @@ REAL = {np.dtype(c): c for c in "?bBhHiIlLqQfd"}
 FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 MODES = frozenset({"full", "same", "valid"})
 
+# Weights this small the core leaves out, and such differences it does not see, as ndimage; scipy.signal uses them.
+SMALLEST = float(np.finfo(np.float64).eps)
+
 
 def suitable(in1: Any, in2: Any) -> bool:
     """Two plain real arrays of one number of axes, at least 1, neither empty."""
@@ -64,7 +67,8 @@ def finite(array: Array) -> bool:
     if array.dtype not in FLOATS:
         return True
     flat = array.ravel("K")
-    return isfinite(float(np.dot(flat, flat)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return isfinite(float(np.dot(flat, flat)))
 
 
 def usable(array: Array) -> Array:

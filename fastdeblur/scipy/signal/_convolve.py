@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from time import perf_counter
 from typing import Any, cast
 
@@ -48,12 +49,26 @@ def _by_fft(a: Array, b: Array, mode: str, dtype: np.dtype[Any]) -> Any:
     if out is None:
         return NotImplemented
     if dtype.kind in "iu":
-        return np.rint(out, out=out).astype(dtype)
-    return out.astype(dtype, copy=False)
+        if dtype.itemsize == 8:
+            return np.rint(out, out=out).astype(dtype)
+        # A cast of floats leaves undefined what becomes of those that do not fit. The sum is rounded to a whole number, the low
+        # bits of its mantissa are that number's, and wrap around.
+        return np.add(out, 1.5 * 2**52, out=out).view(np.int64).astype(dtype)
+    with np.errstate(over="ignore"):
+        return out.astype(dtype, copy=False)
+
+
+def _has_a_largest(a: Array, b: Array) -> bool:
+    """Whether the original finds a largest number in both, for which it looks if one is of integers; else it raises."""
+    if a.dtype.kind == b.dtype.kind or "b" in (a.dtype.kind, b.dtype.kind):
+        return True
+    return finite(a) and finite(b)
 
 
 def _quicker(a: Array, b: Array, count: Shape, dtype: np.dtype[Any]) -> str | None:
     """The quicker method of those that keep whole numbers exact; None where the original is to choose."""
+    if not _has_a_largest(a, b):
+        return None
     if a.ndim > 3 or not fft_is_faster(a.shape, b.shape, count):
         return "direct"
     if (a.dtype in FLOATS and b.dtype in FLOATS) or _whole_in_fft(a, b):
@@ -73,11 +88,14 @@ def _convolution(a: Any, b: Any, mode: Any, method: Any, turned: bool) -> Any:
         b = reversed_view(b)
     few = a.size * b.size <= _FEW
     if few and method != "fft" and a.ndim == 1 and (mode != "same" or a.size >= b.size):
-        return np.convolve(a, b, cast(Any, mode)) if method in ("auto", "direct") else NotImplemented
+        if method == "direct" or (method == "auto" and _has_a_largest(a, b)):
+            return np.convolve(a, b, cast(Any, mode))
+        return NotImplemented
     if method == "auto":
         method = _quicker(a, b, part[1], dtype)
         # Where the original would have chosen the FFT, all of its result is NaN.
-        if method == "direct" and not few and not (finite(a) and finite(b)):
+        products = prod(part[1]) * min(a.size, b.size)
+        if method == "direct" and products > _FEW and not (finite(a) and finite(b)):
             return NotImplemented
     elif method == "fft" and dtype not in FLOATS and not _whole_in_fft(a, b):
         return NotImplemented

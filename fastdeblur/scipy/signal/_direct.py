@@ -14,6 +14,7 @@ from fastdeblur.scipy.signal._arrays import (
     FLOATS,
     MODES,
     REAL,
+    SMALLEST,
     Array,
     Shape,
     finite,
@@ -34,8 +35,6 @@ _BOUNDARIES = {
 }
 _FUSED, _MODULAR = 1, 2
 
-# The core leaves out weights this small, as ndimage does; scipy.signal uses them.
-_SMALLEST = float(np.finfo(np.float64).eps)
 # A larger kernel is worse than slow: the core keeps a patch of the image for each of its planes.
 _LARGEST_KERNEL = 1 << 16
 # Up to this many products the original's own call is over before ours has begun.
@@ -46,10 +45,10 @@ def _zeros(weights: Array) -> bool | None:
     """Whether the core would leave out zeros; None if it would leave out others, or if not all weights are finite."""
     if weights.size <= 64:  # a loop is quicker than four calls of NumPy
         sizes = [abs(w) for w in weights.ravel().tolist()]
-        small = [w for w in sizes if w <= _SMALLEST]
+        small = [w for w in sizes if w <= SMALLEST]
         return None if any(small) or not isfinite(sum(sizes)) else bool(small)
     magnitude = np.abs(weights)
-    little = magnitude[magnitude <= _SMALLEST]
+    little = magnitude[magnitude <= SMALLEST]
     return None if little.any() or not isfinite(magnitude.sum()) else little.size > 0
 
 
@@ -84,6 +83,9 @@ def convolution(in1: Array, in2: Array, mode: str) -> Array | None:
     """in1 * in2, zero outside, or None."""
     part = kept(in1.shape, in2.shape, mode)
     if part is None:
+        return None
+    # The original exchanges the two in the other modes only, and multiplies what is beyond the first by zeros.
+    if mode == "same" and in2.size > in1.size and not finite(in2):
         return None
     start, count = part
     image, kernel = (in1, in2) if in1.size >= in2.size else (in2, in1)

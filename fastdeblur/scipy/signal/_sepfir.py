@@ -12,7 +12,7 @@ import scipy.signal as _original
 from fastdeblur._dropin.replaces import PLAIN, replaces
 from fastdeblur.scipy.ndimage._arguments import REFLECT
 from fastdeblur.scipy.ndimage._lines import Line, filter_lines
-from fastdeblur.scipy.signal._arrays import FLOATS, Array, usable
+from fastdeblur.scipy.signal._arrays import FLOATS, SMALLEST, Array, usable
 
 # Up to this many pixels the original's own call is over before ours has begun.
 _FEW = 1 << 12
@@ -27,6 +27,20 @@ def _taps(kernel: Any, image: Any) -> bool:
         and kernel.dtype in FLOATS
         and kernel.dtype.itemsize <= image.dtype.itemsize
     )
+
+
+def _seems_symmetric(taps: Array) -> bool:
+    """Whether the core would take a kernel for symmetric, as ndimage does, and err by more than rounding."""
+    largest = np.abs(taps).max()
+    if largest >= 1:
+        return False
+    half = taps.size // 2
+    left, right = taps[:half].astype(np.float64), taps[::-1][:half]
+    for apart in (left - right, left + right):
+        difference = np.abs(apart).max(initial=0.0)
+        if difference <= SMALLEST:
+            return bool(difference > SMALLEST * largest)
+    return False
 
 
 def _with_long_kernels(image: Any, hrow: Any, hcol: Any) -> Any:
@@ -97,6 +111,8 @@ def sepfir2d(input: Any, hrow: Any, hcol: Any) -> Any:
     if not (_taps(hrow, input) and _taps(hcol, input)):
         return NotImplemented
     if not (np.isfinite(hrow).all() and np.isfinite(hcol).all()):
+        return NotImplemented
+    if _seems_symmetric(hrow) or _seems_symmetric(hcol):
         return NotImplemented
     out = np.empty(input.shape, input.dtype)
     lines = [

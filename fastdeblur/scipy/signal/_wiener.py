@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import prod
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from fastdeblur.scipy.signal._arrays import REAL, Array, is_whole, usable
 _LARGEST = float(np.finfo(np.float64).max)
 # The sums are direct, so that a flat patch has no variance but the original's: long windows are the original's.
 _LONGEST_WINDOW = 64
+_EPSILON = float(np.finfo(np.float64).eps)
 
 
 def _window_sums(image: Array, window: tuple[int, ...]) -> Array | None:
@@ -34,7 +35,7 @@ def wiener(im: Any, mysize: Any = None, noise: Any = None) -> Any:
     noise  : the noise's variance; None: the mean of the local variances
     Returns a fresh float64 array of im's shape.
 
-    As scipy.signal.wiener, including what it does to flat patches, where it divides by a variance of zero, warns and leaves
+    As scipy.signal.wiener, including what it does to flat patches without noise, where it divides by a variance of zero and leaves
     NaN. This is not deconvolution: `fastdeblur.wiener` undoes a blur.
     Source: Lee 1980, doi:10.1109/TPAMI.1980.4766994
     """
@@ -56,16 +57,27 @@ def wiener(im: Any, mysize: Any = None, noise: Any = None) -> Any:
     ):
         return NotImplemented
     image = usable(im)
-    with np.errstate(over="ignore"):
-        squared = image**2
-    means, variances = _window_sums(image, window), _window_sums(squared, window)
+    with np.errstate(all="ignore"):
+        return _drawn_to_means(image, window, noise)
+
+
+def _drawn_to_means(image: Array, window: tuple[int, ...], noise: float | None) -> Any:
+    means, variances = _window_sums(image, window), _window_sums(image**2, window)
     if means is None or variances is None:
         return NotImplemented
-    if core().signal_wiener(image, means, variances, float(prod(window)), noise):  # type: ignore[union-attr]
-        return means
-    # NumPy says where it divides by zero.
+    regular = core().signal_wiener(image, means, variances, float(prod(window)), noise)  # type: ignore[union-attr]
     if noise is None:
         noise = variances.mean()
+        if not isfinite(noise):
+            return NotImplemented
+    # Of a variance that should be 0 rounding leaves up to this. Where the noise is no more, the original's rounding decides.
+    largest = max(float(image.max()), -float(image.min()))
+    rounding = (64 + prod(window)) * _EPSILON * largest * largest
+    if not (noise > rounding or np.abs(variances).min() > rounding):
+        return NotImplemented
+    if regular:
+        return means
+    # Some variances are 0, and below the noise.
     drawn = image - means
     drawn *= 1 - noise / variances
     drawn += means
