@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import os
+import reprlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,12 @@ from fastdeblur.errors import InvalidArgument, OutOfMemory, PSFWarning
 MAX_NDIM = 3
 # Of a PSF's absolute values' sum over its sum: beyond it too few digits of the sum are left.
 MOST_CANCELLED = 1e6
+# Pixels, and share of the axis, from which a PSF counts as off its origin; the frame's cut may move a centroid by the tolerance.
+OFF_CENTRE, OFF_CENTRE_SHARE, _CENTRE_TOLERANCE = 1.0, 0.05, 0.01
+# Of the peak: what counts as bright as it.
+_AS_BRIGHT = 0.99
+# How near to 1 the sums of a batch of kernels are.
+_KERNEL_SUM_TOLERANCE = 1e-6
 _AXES = {1: "(w,)", 2: "(h, w)", 3: "(d, h, w)"}
 
 AnyArray = NDArray[Any] | DeviceArray
@@ -46,8 +53,8 @@ def names_memory_errors(function: Callable[P, R]) -> Callable[P, R]:
     return guarded
 
 
-def as_real_array(value: Any, name: str) -> NDArray[Any]:
-    """The argument as a native-endian NumPy array of a real dtype, without a copy where none is needed."""
+def as_real_array(value: Any, name: str, *, native: bool = True) -> NDArray[Any]:
+    """The argument as a NumPy array of a real dtype, without a copy where none is needed; native: in this machine's byte order."""
     if isinstance(value, np.ma.MaskedArray):
         raise InvalidArgument(
             f"{name}: a masked array's mask would be lost; pass its data, missing pixels filled or, with weights, weighed 0"
@@ -62,9 +69,17 @@ def as_real_array(value: Any, name: str) -> NDArray[Any]:
         raise InvalidArgument(f"{name}: expected an array, got {type(value).__name__} ({error})") from error
     if array.dtype.kind not in "buif":
         raise InvalidArgument(f"{name}: expected a real numeric dtype, got {array.dtype}")
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
-    return array
+    return in_native_order(array) if native else array
+
+
+def in_native_order(array: NDArray[Any]) -> NDArray[Any]:
+    """The array, or a copy of one in a foreign byte order."""
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def as_image(value: Any) -> AnyArray:
+    """An image, also one in a foreign byte order, of which Problem.run copies no more at once than it works on."""
+    return read(value, "image") if on_device(value) else as_real_array(value, "image", native=False)
 
 
 def as_array(value: Any, name: str, image: AnyArray | None = None) -> AnyArray:
@@ -90,13 +105,13 @@ def result_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float64 if dtype.kind == "f" and dtype.itemsize >= 8 else np.float32)
 
 
-def as_psf(value: Any) -> NDArray[np.float64]:
-    """A PSF, or one per channel, checked but not yet normalised."""
+def as_psf(value: Any, image_ndim: int = 0) -> NDArray[np.float64]:
+    """A PSF, or one per channel of an image with that many axes, checked but not yet normalised."""
     given = as_host_array(value, "psf")
     # Its copy in float64, the normalised one and their parts are alive at once.
     require_memory(3 * 8 * given.size, f"psf: shape {given.shape}")
     psf = given.astype(np.float64, order="C")
-    if not 1 <= psf.ndim <= MAX_NDIM + 1:
+    if not 1 <= psf.ndim <= max(MAX_NDIM + 1, image_ndim):
         raise InvalidArgument(
             f"psf: expected 1 to 3 spatial axes (and at most a channel axis), got shape {psf.shape}"
         )
@@ -112,6 +127,13 @@ def normalised(psf: NDArray[np.float64]) -> NDArray[np.float64]:
         total = float(psf.sum())
     if not total > 0.0 or not math.isfinite(total):
         raise InvalidArgument(f"psf: expected a positive, finite sum, got {total:g}")
+    if _is_batch(psf):
+        warnings.warn(
+            f"psf: each of its {len(psf)} planes sums to 1, where a volume's PSF does altogether; a batch of kernels? It is taken "
+            "as one 3-D PSF (psf.gaussian makes one of a tuple, a batch of a list)",
+            PSFWarning,
+            stacklevel=user_level(),
+        )
     psf = psf / total
     mass = float(np.abs(psf).sum())
     if not mass < MOST_CANCELLED:
@@ -123,17 +145,47 @@ def normalised(psf: NDArray[np.float64]) -> NDArray[np.float64]:
             PSFWarning,
             stacklevel=user_level(),
         )
-    for axis, n in enumerate(psf.shape):
-        profile = psf.sum(tuple(a for a in range(psf.ndim) if a != axis))
-        offset = float(profile @ np.arange(n)) - n // 2
-        if abs(offset) > max(1.0, 0.1 * n):
-            warnings.warn(
-                f"psf: its centroid lies {offset:+.1f} pixels from its origin (index {n // 2}) on axis {axis}; "
-                f"the result moves by as much",
-                PSFWarning,
-                stacklevel=user_level(),
-            )
+    mean = centroid(psf)
+    for axis in off_centre(psf, mean):
+        warnings.warn(
+            f"psf: its centroid lies {mean[axis]:+.1f} pixels from its origin (index {psf.shape[axis] // 2}) on axis {axis}; "
+            f"the result moves by as much",
+            PSFWarning,
+            stacklevel=user_level(),
+        )
     return psf
+
+
+def _is_batch(psf: NDArray[np.float64]) -> bool:
+    """Whether a volume has planes that are kernels themselves; one of a pixel is a line along the volume."""
+    if psf.ndim != MAX_NDIM or len(psf) == 1 or psf[0].size == 1:
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = psf.sum(axis=(1, 2))
+    return bool((np.abs(sums - 1) <= _KERNEL_SUM_TOLERANCE).all())
+
+
+def centroid(psf: NDArray[np.float64]) -> tuple[float, ...]:
+    """The centroid from the origin ``shape // 2`` on each axis, in pixels; the sum must not be 0."""
+    total = float(psf.sum())
+    profiles = (psf.sum(axis=tuple(a for a in range(psf.ndim) if a != axis)) for axis in range(psf.ndim))
+    return tuple(float(p @ (np.arange(p.size) - p.size // 2.0)) / total for p in profiles)
+
+
+def off_centre(psf: NDArray[np.float64], mean: tuple[float, ...]) -> tuple[int, ...]:
+    """The axes on which a PSF with this centroid lies off its origin, by a pixel and by 0.05 of the axis.
+
+    Both its centroid and the middle of its brightest pixels must. The light of an aberrated PSF is lopsided around its focus, which
+    is where a restored point belongs; the peak of a shaken camera's path lies anywhere around the centroid.
+    """
+    limits = [max(OFF_CENTRE, OFF_CENTRE_SHARE * n) - _CENTRE_TOLERANCE for n in psf.shape]
+    if all(abs(offset) < limit for offset, limit in zip(mean, limits, strict=True)):
+        return ()
+    brightest = np.nonzero(psf >= _AS_BRIGHT * float(psf.max()))
+    middle = (float(b.mean()) - n // 2 for b, n in zip(brightest, psf.shape, strict=True))
+    # A pixel's light may lie half a pixel beside its middle.
+    nearer = (min(abs(a), abs(b) + 0.5) for a, b in zip(mean, middle, strict=True))
+    return tuple(axis for axis, (d, limit) in enumerate(zip(nearer, limits, strict=True)) if d >= limit)
 
 
 def user_level() -> int:
@@ -204,6 +256,17 @@ def require_nonnegative(array: NDArray[Any], name: str, where: NDArray[Any] | No
         raise InvalidArgument(f"{name}: expected values >= 0, got {array[index]} at index {index}{hint}")
 
 
+def shown(value: Any) -> str:
+    """A refused value in a few words: an array's shape and dtype, and of anything long its beginning and end."""
+    shape, dtype = getattr(value, "shape", ()), getattr(value, "dtype", None)
+    if isinstance(shape, tuple) and shape and dtype is not None:
+        return f"array of shape {shape} and dtype {dtype}"
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # an integer of more digits than Python prints
+        return f"{type(value).__name__} with too many digits to print"
+
+
 def as_number(
     value: Any, name: str, *, minimum: float = 0.0, above: bool = False, dtype: Any = np.float64
 ) -> float:
@@ -217,10 +280,12 @@ def as_number(
         number = math.nan
     if not math.isfinite(number) or number < minimum or (above and number == minimum):
         raise InvalidArgument(
-            f"{name}: expected a finite number {'>' if above else '>='} {minimum:g}, got {value!r}"
+            f"{name}: expected a finite number {'>' if above else '>='} {minimum:g}, got {shown(value)}"
         )
     if number > float(np.finfo(dtype).max):
-        raise InvalidArgument(f"{name}: expected a number that {np.dtype(dtype)} can hold, got {value!r}")
+        raise InvalidArgument(
+            f"{name}: expected a number that {np.dtype(dtype)} can hold, got {shown(value)}"
+        )
     return number
 
 
@@ -231,7 +296,7 @@ def as_count(value: Any, name: str, *, minimum: int = 0) -> int:
     except TypeError:
         count = None
     if count is None or count < minimum:
-        raise InvalidArgument(f"{name}: expected an integer >= {minimum}, got {value!r}")
+        raise InvalidArgument(f"{name}: expected an integer >= {minimum}, got {shown(value)}")
     return count
 
 
@@ -242,7 +307,7 @@ def as_thread_count(value: Any) -> int:
 
 def as_choice(value: Any, name: str, choices: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in choices:
-        raise InvalidArgument(f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}")
+        raise InvalidArgument(f"{name}: expected one of {', '.join(map(repr, choices))}, got {shown(value)}")
     return value
 
 
@@ -255,7 +320,7 @@ class Layout:
     spatial: tuple[int, ...]
     planes: tuple[int, ...]  # batch axes, then the channel axis if there is one
     psf_per_channel: bool
-    psf_channel_axis: int = 0
+    psf_spatial: tuple[int, ...]
 
     @staticmethod
     def of(shape: tuple[int, ...], psf_shape: tuple[int, ...], channel_axis: Any) -> Layout:
@@ -263,27 +328,36 @@ class Layout:
         if ndim == 0:
             raise InvalidArgument("image: expected at least one axis, got a scalar")
         axis = None if channel_axis is None else as_axis(channel_axis, ndim) % ndim
+        others = tuple(n for a, n in enumerate(shape) if a != axis)
         per_channel = axis is not None and len(psf_shape) == ndim
+        psf_spatial = psf_shape
         if axis is not None:
             channels = shape[axis]
-            if per_channel and psf_shape[axis] != channels:
-                raise InvalidArgument(
-                    f"psf: expected {channels} PSFs along channel_axis={channel_axis}, as many as the image of shape "
-                    f"{shape} has channels, got shape {psf_shape}"
-                )
+            if per_channel:
+                if psf_shape[axis] != channels:
+                    raise InvalidArgument(
+                        f"psf: expected {channels} PSFs along channel_axis={channel_axis}, as many as the image of shape "
+                        f"{shape} has channels, got shape {psf_shape}"
+                    )
+                # All axes but the channels' are space, as far as there are so many; those before them are a batch's.
+                psf_spatial = tuple(k for a, k in enumerate(psf_shape) if a != axis)
+                if all(k == 1 for k in psf_spatial[:-MAX_NDIM]):
+                    psf_spatial = psf_spatial[-MAX_NDIM:]
             # Without the image's first axis, a batch axis say, a PSF's channel axis would be one earlier.
             if axis and ndim == 4 and len(psf_shape) == 3 and psf_shape[axis - 1] == channels:
                 raise InvalidArgument(
                     f"psf: shape {psf_shape} reads as one 3-D PSF and as {channels} 2-D ones for an image of shape {shape}; for "
                     f"the former pass np.stack([psf] * {channels}, {axis}), for the latter psf[np.newaxis]"
                 )
-        space = len(psf_shape) - per_channel
-        others = tuple(n for a, n in enumerate(shape) if a != axis)
+        space = len(psf_spatial)
         if space > MAX_NDIM:
+            rule = f"1 to {MAX_NDIM} spatial axes"
+            if per_channel:
+                rule += " and length 1 on the batch axes before them"
+            elif axis is not None:
+                rule += f", or all {ndim} axes of the image with {channels} PSFs on axis {axis} and length 1 on batch axes,"
             raise InvalidArgument(
-                f"psf: expected at most {MAX_NDIM} spatial axes"
-                + (f", or {shape[axis]} channels along its channel axis" if axis is not None else "")
-                + f", got shape {psf_shape}"
+                f"psf: expected {rule} for an image of shape {shape}, got shape {psf_shape}"
             )
         if len(others) < space:
             raise InvalidArgument(
@@ -301,7 +375,7 @@ class Layout:
             )
         batch = others[: len(others) - space]
         planes = batch + ((shape[axis],) if axis is not None else ())
-        return Layout(shape, axis, others[len(others) - space :], planes, per_channel, axis or 0)
+        return Layout(shape, axis, others[len(others) - space :], planes, per_channel, psf_spatial)
 
     @overload
     def view(self, array: NDArray[Any]) -> NDArray[Any]: ...
@@ -326,7 +400,9 @@ class Layout:
         """(n, *psf spatial shape), each normalised: one for all planes, or one per channel."""
         if not self.psf_per_channel:
             return normalised(psf)[np.newaxis]
-        return np.stack([normalised(p) for p in np.moveaxis(psf, self.psf_channel_axis, 0)])
+        assert self.channel_axis is not None
+        channels = np.moveaxis(psf, self.channel_axis, 0)
+        return np.stack([normalised(p.reshape(self.psf_spatial)) for p in channels])
 
 
 def as_axis(value: Any, ndim: int) -> int:
@@ -335,7 +411,7 @@ def as_axis(value: Any, ndim: int) -> int:
     except TypeError:
         axis = None
     if axis is None:
-        raise InvalidArgument(f"channel_axis: expected an integer or None, got {value!r}")
+        raise InvalidArgument(f"channel_axis: expected an integer or None, got {shown(value)}")
     if not -ndim <= axis < ndim:
         raise InvalidArgument(
             f"channel_axis: expected {-ndim} to {ndim - 1} for {ndim} image axes, got {axis}"

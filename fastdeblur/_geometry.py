@@ -99,21 +99,22 @@ class Frame:
     grid: tuple[int, ...]
 
     @staticmethod
-    def of(shape: tuple[int, ...], psf_shape: tuple[int, ...], boundary: str) -> Frame:
+    def of(shape: tuple[int, ...], psf_shape: tuple[int, ...], boundary: str, method: str = "") -> Frame:
         """The smallest fast grid on which this boundary cannot leak around.
 
         ``zero`` and ``unknown`` need the linear convolution, K - 1 more pixels. ``reflect`` and ``edge`` take twice that, which
         gives the fade between the two borders room outside the PSF's reach; the image that they continue must reach as far as
-        half of the PSF does.
+        half of the PSF does. An error advises what the method takes; without one, what each does.
         """
         if boundary == "periodic":
             return Frame(shape, psf_shape, boundary, shape)
         if boundary in ("reflect", "edge"):
             for n, k in zip(shape, psf_shape, strict=True):
                 if k > 2 * n + 1:
+                    others = "'unknown', 'zero'" if method == "richardson_lucy" else "'zero'"
                     raise InvalidArgument(
                         f"psf: expected at most {2 * n + 1} pixels on an axis of {n} with boundary={boundary!r} (its half must "
-                        f"fit into the image), got shape {psf_shape}; use 'unknown', 'zero' or 'periodic'"
+                        f"fit into the image), got shape {psf_shape}; use {others} or 'periodic'"
                     )
         reach = 1 if boundary in ("zero", "unknown") else 2
         last = len(shape) - 1

@@ -8,11 +8,23 @@ import numpy as np
 
 from fastdeblur import _dispatch
 from fastdeblur._arrays import DeviceArray
-from fastdeblur._checks import AnyArray, Layout, as_choice, as_psf, as_thread_count, require_memory
+from fastdeblur._checks import (
+    AnyArray,
+    Layout,
+    as_choice,
+    as_psf,
+    as_thread_count,
+    in_native_order,
+    require_memory,
+)
 from fastdeblur._device import place
 from fastdeblur._geometry import BOUNDARIES, Frame
 from fastdeblur.backends import Backend, Plan, Plane, Spec
 from fastdeblur.errors import InvalidArgument, OutOfMemory
+from fastdeblur.ops import CHECKS
+
+# Bytes of images that no core reads as they lie, copied for as many planes at once: of a batch of volumes, for one.
+COPIED_AT_ONCE = 1 << 24
 
 
 class Problem:
@@ -30,7 +42,7 @@ class Problem:
         device: str | None = None,
         keep: bool = False,
     ):
-        psf_array = as_psf(psf)
+        psf_array = as_psf(psf, len(shape))
         self.n_threads = as_thread_count(n_threads)
         self.layout = Layout.of(shape, psf_array.shape, channel_axis)
         self.dtype = dtype
@@ -42,8 +54,8 @@ class Problem:
         # Bytes, for each boundary and device, and kind of call.
         self._allowed: dict[tuple[str, int | None], dict[tuple[Any, ...], int]] = {}
 
-    def frame(self, boundary: str) -> Frame:
-        return Frame.of(self.layout.spatial, self.psfs.shape[1:], boundary)
+    def frame(self, boundary: str, method: str = "") -> Frame:
+        return Frame.of(self.layout.spatial, self.psfs.shape[1:], boundary, method)
 
     def place(self, image: AnyArray | None = None) -> int | None:
         """The ordinal of the CUDA device on which an image is restored; None for the CPU."""
@@ -65,11 +77,16 @@ class Problem:
         try:
             self._allow(method, key, len(planes), options)
             if key not in self._plans:
-                frame, backend = self.frame(boundary), self._backend(method, boundary, device)
+                frame, backend = self.frame(boundary, method), self._backend(method, boundary, device)
                 plan = backend.plan(frame, self.psfs, self.n_threads, self._keep, device)
                 self._plans[key] = (plan, frame)
+            plan, frame = self._plans[key]
             _after_producers(planes)
-            self._plans[key][0].run(method, params, planes)
+            groups = _in_groups(planes)
+            for plane in planes if len(groups) > 1 else ():
+                CHECKS[method](plane, frame, self.dtype)  # nothing is written where one of any group is bad
+            for group in groups:
+                plan.run(method, params, [p._replace(image=_native(p.image)) for p in group])
             _before_consumers(planes)
         except MemoryError as error:
             self._allowed.pop(key, None)  # what failed is looked at again
@@ -93,7 +110,7 @@ class Problem:
         kind = (method, *sorted(options.items()))
         if kind in allowed:
             return
-        frame, backend = self.frame(boundary), self._backend(method, boundary, None)
+        frame, backend = self.frame(boundary, method), self._backend(method, boundary, None)
         more = {
             "n_threads": self.n_threads,
             "psfs": len(self.psfs),
@@ -107,6 +124,10 @@ class Problem:
             held = has if backend.keeps_scratch else 0
             require_memory(needed - held, f"{method} on a grid of {frame.grid}")
         allowed[kind] = needed
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the plans, which are one process's and one problem's; a copy makes its own."""
+        return self.__dict__ | {"_plans": {}, "_allowed": {}}
 
     def forget_plans(self) -> None:
         """Make them anew when they are next needed."""
@@ -137,6 +158,36 @@ class Problem:
             )
             for index in np.ndindex(layout.planes)
         ]
+
+
+def copied_bytes(dtype: np.dtype[Any], pixels: int, planes: int) -> int:
+    """Bytes of the planes that are copied at once: those of images that no core reads as they lie in host memory."""
+    if dtype.isnative and dtype.itemsize <= 8 and dtype != np.float16:
+        return 0
+    return _at_once(dtype, pixels, planes) * pixels * _copied_itemsize(dtype)
+
+
+def _copied_itemsize(dtype: np.dtype[Any]) -> int:
+    """float16 becomes float32, long double float64; the rest is turned round."""
+    return 4 if dtype.kind == "f" and dtype.itemsize == 2 else min(dtype.itemsize, 8)
+
+
+def _at_once(dtype: np.dtype[Any], pixels: int, planes: int) -> int:
+    return min(planes, max(1, COPIED_AT_ONCE // max(1, pixels * _copied_itemsize(dtype))))
+
+
+def _in_groups(planes: list[Plane]) -> list[list[Plane]]:
+    """All planes at once, or those whose copies may be there at once."""
+    image, most = planes[0].image, len(planes)
+    if isinstance(image, DeviceArray):
+        return [planes]
+    if copied_bytes(image.dtype, image.size, most) or not image.flags.aligned:
+        most = _at_once(image.dtype, image.size, most)
+    return [planes[first : first + most] for first in range(0, len(planes), most)]
+
+
+def _native(image: AnyArray) -> AnyArray:
+    return image if isinstance(image, DeviceArray) else in_native_order(image)
 
 
 def _others(planes: list[Plane]) -> dict[int, DeviceArray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import threading
@@ -15,9 +16,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from fastdeblur._checks import (
     AnyArray,
     Layout,
-    as_array,
     as_choice,
     as_count,
+    as_image,
     as_number,
     as_thread_count,
     names_memory_errors,
@@ -26,7 +27,7 @@ from fastdeblur._checks import (
 from fastdeblur._device import place
 from fastdeblur._dispatch import choose
 from fastdeblur._geometry import Frame
-from fastdeblur._problem import Problem, as_boundary
+from fastdeblur._problem import Problem, as_boundary, copied_bytes
 from fastdeblur.backends import Spec
 from fastdeblur.errors import InvalidArgument
 from fastdeblur.methods.richardson_lucy import Callback, as_acceleration
@@ -44,6 +45,9 @@ class Deconvolver:
     long as the core can read the image where it lies: float16, long double, a foreign byte order and unaligned elements are
     converted in a copy, and a kernel or callable ``reg`` is evaluated in each call. The other backends keep the transfer functions
     only. Calls from several threads are safe; they take turns.
+
+    A plan may be pickled (for process pools, or dask) and copied: what comes out is an independent plan of the same arguments. It
+    gives the same bits, prepares itself in its first call, and takes no turns with the original.
 
     Parameters
     ----------
@@ -93,9 +97,24 @@ class Deconvolver:
         self._problem.backend("wiener", self._boundary or "reflect")
         if self._boundary is not None:
             self._problem.frame(self._boundary)
+        self._start()
+
+    def _start(self) -> None:
+        """Nobody is in here, in this process."""
         self._lock = threading.RLock()
         self._busy = False
         self._process = os.getpid()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Its problem as another one, or copy.copy would share the compiled plan, whose scratch only one call may use.
+        state = self.__dict__ | {"_problem": copy.copy(self._problem)}
+        for mine in ("_lock", "_busy", "_process"):
+            del state[mine]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -162,7 +181,7 @@ class Deconvolver:
         if self._process != os.getpid():
             # Forked, perhaps while another thread was in here: its locks are lost.
             self._problem.forget_plans()
-            self._lock, self._busy, self._process = threading.RLock(), False, os.getpid()
+            self._start()
         with self._lock:
             if self._busy:
                 raise InvalidArgument(
@@ -176,7 +195,7 @@ class Deconvolver:
                 self._busy = False
 
     def _image(self, image: ArrayLike) -> AnyArray:
-        array = as_array(image, "image")
+        array = as_image(image)
         if array.shape != self._shape:
             raise InvalidArgument(f"image: expected the plan's shape {self._shape}, got {array.shape}")
         return array
@@ -208,7 +227,8 @@ def estimate_memory(
     shape, psf_shape : tuple of int
         Shapes of the image and of the PSF.
     dtype : dtype
-        The image's dtype; float64 is computed in float64, everything else in float32.
+        The image's dtype; float64 is computed in float64, everything else in float32. float16, long double and a foreign byte order
+        take a copy of a plane, or of as many as 16 MiB hold.
     boundary, acceleration, channel_axis, n_threads, backend, device
         As in the call. Of a GPU's backend this is memory of the device.
     weights : bool
@@ -221,9 +241,8 @@ def estimate_memory(
     """
     as_choice(method, "method", ("wiener", "richardson_lucy"))
     boundary = as_boundary(_DEFAULT_BOUNDARY[method] if boundary is None else boundary, method)
-    psf_space = list(_as_shape(psf_shape, "psf_shape"))
-    layout = Layout.of(_as_shape(shape, "shape"), tuple(psf_space), channel_axis)
-    psfs = psf_space.pop(layout.psf_channel_axis) if layout.psf_per_channel else 1
+    layout = Layout.of(_as_shape(shape, "shape"), _as_shape(psf_shape, "psf_shape"), channel_axis)
+    psfs = layout.planes[-1] if layout.psf_per_channel else 1
     try:
         given = np.dtype(dtype)
     except (TypeError, ValueError) as error:
@@ -231,8 +250,8 @@ def estimate_memory(
     if dtype is None or given.kind not in "buif":
         raise InvalidArgument(f"dtype: expected a real numeric dtype, got {dtype!r}")
     real = result_dtype(given)
-    frame = Frame.of(layout.spatial, tuple(psf_space), boundary)
-    chosen = choose(backend, Spec(method, len(psf_space), real, boundary, place(device, backend)))
+    frame = Frame.of(layout.spatial, layout.psf_spatial, boundary, method)
+    chosen = choose(backend, Spec(method, len(frame.shape), real, boundary, place(device, backend)))
     options = {
         "acceleration": as_acceleration(acceleration),
         "weights": bool(weights),
@@ -240,7 +259,10 @@ def estimate_memory(
         "psfs": psfs,
         "planes": math.prod(layout.planes),
     }
-    return chosen.memory(method, frame, real, options)
+    needed = chosen.memory(method, frame, real, options)
+    if chosen.computes_on == "cpu":
+        needed += copied_bytes(given, math.prod(frame.shape), math.prod(layout.planes))
+    return needed
 
 
 def _as_shape(value: Any, name: str) -> tuple[int, ...]:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -141,6 +148,117 @@ def test_a_frame_at_a_time_warm_start(backend):
     for _ in range(3):
         estimate = plan.richardson_lucy(image, 3, init=estimate)
     np.testing.assert_allclose(estimate, plan.richardson_lucy(image, 12), rtol=1e-9)
+
+
+# --------------------------------------------------------------------------------------------- pickle and copy
+
+COPIES = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    **{f"pickle-{k}": lambda plan, k=k: pickle.loads(pickle.dumps(plan, k)) for k in range(pickle.HIGHEST_PROTOCOL + 1)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("used", [False, True], ids=["fresh", "used"])
+@pytest.mark.parametrize("how", COPIES)
+@pytest.mark.parametrize(
+    "name",
+    ["rl-periodic-31x37", "wiener-zero-101", "wiener-psf-per-channel-last", "rl-psf-per-channel-first"],
+)
+def test_a_copy_is_an_equal_plan(name, how, used, backend, dtype):
+    problem = case(name)
+    plan, call = plan_and_call(problem, backend, dtype)
+    expected = problem.run(backend, dtype)
+    if used:
+        call(problem.image(dtype))
+    made = COPIES[how](plan)
+    assert repr(made) == repr(plan)
+    arguments = {k: v for k, v in problem.arguments(dtype).items() if k not in CONSTRUCTOR}
+    for one in (made, plan, made):
+        result = getattr(one, problem.method)(problem.image(dtype), **arguments)
+        np.testing.assert_array_equal(result, expected)
+        assert result.dtype == dtype
+
+
+def test_a_copy_does_not_normalise_again():
+    """A sum that is 1 but for rounding would change the last bits."""
+    drawn = (np.random.default_rng(seed).random((31, 31)) for seed in range(100))
+    psf = next(p for p in drawn if (p / p.sum()).sum() != 1)
+    plan = Deconvolver((40, 50), psf, dtype="float64")
+    image = np.random.default_rng(6).random((40, 50))
+    made = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(plan))))
+    np.testing.assert_array_equal(made.wiener(image, 1e-6), plan.wiener(image, 1e-6))
+
+
+def test_a_copy_keeps_every_argument():
+    plan = Deconvolver(
+        (20, 30, 3),
+        lopsided(5, 4),
+        channel_axis=-1,
+        n_threads=1,
+        backend="numpy",
+        device="cpu",
+        boundary="zero",
+    )
+    for how in COPIES.values():
+        made = how(plan)._problem
+        assert (made.n_threads, made._backend_name, made._device) == (1, "numpy", "cpu")
+        assert made.layout == plan._problem.layout
+
+
+def test_a_pickle_does_not_grow_with_the_image(backend):
+    plan, image = Deconvolver((300, 400), lopsided(5, 4), backend=backend), np.ones((300, 400), np.float32)
+    plan.richardson_lucy(image, 2)
+    assert len(pickle.dumps(plan)) < 10_000
+
+
+IN_ANOTHER_PROCESS = """
+import pickle, sys
+plan, image, k = pickle.load(sys.stdin.buffer)
+pickle.dump((plan.wiener(image, 0.1), plan.richardson_lucy(image, k), plan), sys.stdout.buffer)
+"""
+
+
+@pytest.mark.parametrize("channels", [None, -1])
+def test_a_plan_travels_to_another_process_and_back(backend, channels):
+    psf = lopsided(5, 4) if channels is None else np.stack([lopsided(5, 4), lopsided(5, 4)[::-1]], -1)
+    shape = (31, 37) if channels is None else (31, 37, 2)
+    plan = Deconvolver(shape, psf, channel_axis=channels, backend=backend)
+    image = np.random.default_rng(3).uniform(0.2, 1, shape).astype(np.float32)
+    expected = plan.wiener(image, 0.1), plan.richardson_lucy(image, 3)
+    answer = subprocess.run(
+        [sys.executable, "-c", IN_ANOTHER_PROCESS],
+        cwd=Path(__file__).parent,  # not the root, whose source tree would hide an installed package
+        input=pickle.dumps((plan, image, 3)),
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+    *results, back = pickle.loads(answer.stdout)
+    for result, wanted in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(result, wanted)
+    np.testing.assert_array_equal(back.wiener(image, 0.1), expected[0])
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_callback_may_use_a_copy_of_its_plan(how, backend):
+    plan = Deconvolver((12, 24, 20), lopsided(3, 3, 3), backend=backend)
+    image = np.random.default_rng(3).uniform(0.2, 1, (12, 24, 20)).astype(np.float32)
+    expected = plan.richardson_lucy(image, 2)
+    made, inner = COPIES[how](plan), []
+
+    def nested(state):
+        inner.append(made.richardson_lucy(image, 2))
+
+    result = []
+    worker = threading.Thread(
+        target=lambda: result.append(plan.richardson_lucy(image, 2, callback=nested)), daemon=True
+    )
+    worker.start()
+    worker.join(60)
+    assert result, "it waits for itself"
+    np.testing.assert_array_equal(inner, [expected, expected])
+    np.testing.assert_allclose(result[0], expected, rtol=1e-5)
 
 
 # -------------------------------------------------------------------------------------------------- callbacks

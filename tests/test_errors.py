@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -120,8 +121,9 @@ WIENER = [
     ("balance", 1j, "a finite number >= 0, got 1j"),
     ("balance", np.complex64(1), "a finite number >= 0, got "),
     ("balance", [0.1], r"a finite number >= 0, got \[0.1\]"),
-    ("balance", np.ones(1), r"a finite number >= 0, got array\(\[1"),
-    ("balance", 10**400, "a finite number >= 0, got 1000"),
+    ("balance", np.ones(1), r"a finite number >= 0, got array of shape \(1,\) and dtype float64$"),
+    ("balance", list(range(1000)), r"a finite number >= 0, got \[0, 1, 2, 3, 4, 5, \.\.\.\]$"),
+    ("balance", 10**400, "a finite number >= 0, got 1000.{,40}$"),
     ("balance", 1e39, "a number that float32 can hold, got 1e\\+39"),
     ("boundary", "unknown", "'unknown' has no closed form"),
     ("reg", "tv", "'laplacian', 'identity', a kernel or a transfer function, got 'tv'"),
@@ -154,7 +156,7 @@ RL = [
     ("background", -1, "a finite number >= 0, got -1"),
     ("background", np.nan, "a finite number >= 0, got nan"),
     ("background", None, "a finite number >= 0, got None"),
-    ("background", IMAGE, "a finite number >= 0, got array"),
+    ("background", IMAGE, r"a finite number >= 0, got array of shape \(20, 30\) and dtype float32$"),
     ("background", 1e39, "a number that float32 can hold, got 1e\\+39"),
     ("tol", -1e-3, "a finite number >= 0, got -0.001"),
     ("tol", np.nan, "a finite number >= 0, got nan"),
@@ -249,6 +251,11 @@ def test_richardson_lucy(row, backend):
     expect(fastdeblur.richardson_lucy, arguments | {argument: value}, argument, rule)
 
 
+def test_a_number_of_more_digits_than_python_prints():
+    with pytest.raises(InvalidArgument, match=r"^balance: expected a finite number >= 0, got .{,60}$"):
+        fastdeblur.wiener(IMAGE, PSF, 10**5000)
+
+
 @pytest.mark.parametrize(
     "name",
     ["wiener-reflect-31x37", "rl-unknown-31x37", "rl-everything-zero", "wiener-channels-last", "rl-batch"],
@@ -305,13 +312,21 @@ def test_psf_that_reflection_cannot_feed(method, boundary, backend):
     function = getattr(fastdeblur, method)
     arguments = {"image": np.ones((4, 30), np.float32), "boundary": boundary, "backend": backend}
     arguments["balance" if method == "wiener" else "num_iter"] = 1
+    others = (
+        "'zero' or 'periodic'" if method == "wiener" else "'unknown', 'zero' or 'periodic'"
+    )  # what it takes
     assert function(psf=np.ones((9, 3)), **arguments).shape == (4, 30)
     expect(
         function,
         arguments | {"psf": np.ones((10, 3))},
         "psf",
-        r"at most 9 pixels on an axis of 4 .*got shape \(10, 3\)",
+        rf"at most 9 pixels on an axis of 4 .*got shape \(10, 3\); use {others}$",
     )
+
+
+def test_a_plan_of_both_methods_advises_what_both_take():
+    arguments = {"shape": (4, 30), "psf": np.ones((10, 3)), "boundary": "reflect"}
+    expect(Deconvolver, arguments, "psf", r"got shape \(10, 3\); use 'zero' or 'periodic'$")
 
 
 def test_psf_of_more_axes_than_the_image_has_besides_its_channels(backend):
@@ -335,6 +350,31 @@ def test_a_psf_that_reads_two_ways_is_asked_about(backend):
         "backend": backend,
     }
     expect(fastdeblur.wiener, arguments, "psf", r"one 3-D PSF and as 3 2-D ones.*np.stack")
+
+
+@pytest.mark.parametrize(
+    ("shape", "psf_shape", "axis", "rule"),
+    [
+        (
+            (3, 6, 2, 30, 32),
+            (3, 2, 5, 5),
+            2,
+            r"expected 1 to 3 spatial axes, or all 5 axes of the image with 2 PSFs on axis 2 and length 1 on batch axes, .*"
+            + re.escape("for an image of shape (3, 6, 2, 30, 32), got shape (3, 2, 5, 5)"),
+        ),
+        (
+            (3, 6, 2, 30, 32),
+            (3, 3, 2, 5, 5),
+            2,
+            r"expected 1 to 3 spatial axes and length 1 on the batch axes before them for an .*got shape \(3, 3, 2, 5, 5\)",
+        ),
+        ((3, 6, 2, 30, 32), (1, 3, 4, 5, 5), 2, r"expected 2 PSFs along channel_axis=2.*got shape \(1, 3, 4, 5, 5\)"),
+        ((3, 6, 30, 32), (3, 3, 5, 5), None, r"expected 1 to 3 spatial axes for an image .*got shape \(3, 3, 5, 5\)"),
+    ],
+)  # fmt: skip
+def test_a_psf_of_too_many_axes(shape, psf_shape, axis, rule):
+    arguments = {"image": np.ones(shape), "psf": np.ones(psf_shape), "balance": 0.1, "channel_axis": axis}
+    expect(fastdeblur.wiener, arguments, "psf", rule)
 
 
 def test_a_psf_that_cancels_itself(backend):
@@ -743,6 +783,101 @@ def test_an_off_centre_psf_warns(backend):
         PSFWarning, match=r"psf: its centroid lies -4.0 pixels from its origin \(index 4\) on axis 0"
     ):
         fastdeblur.wiener(IMAGE, psf, 0.1, boundary="periodic", backend=backend)
+
+
+def off_by(*offset):
+    """A bead's picture that is off by so many pixels."""
+    shape = (61, 41, 41)
+    axes = np.ogrid[tuple(slice(-(n // 2), n - n // 2) for n in shape)]
+    psf = np.exp(-0.5 * sum(((a - o) / s) ** 2 for a, o, s in zip(axes, offset, (4, 2, 2), strict=True)))
+    return psf / psf.sum()
+
+
+@pytest.mark.parametrize(
+    ("offset", "axes"),
+    [((6, 0, 4), (0, 2)), ((0, 2.1, 0), (1,)), ((-3.2, -2.2, 2.2), (0, 1, 2)), ((2.9, 1.9, -1.9), ())],
+)
+def test_a_bead_off_its_origin_warns_as_its_report_does(offset, axes):
+    """From a twentieth of an axis on."""
+    psf = off_by(*offset)
+    assert ("off-centre" in str(fastdeblur.psf.check(psf))) == bool(axes)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Deconvolver((61, 41, 41), psf)
+    warned = [re.search(r"centroid lies (\S+) pixels .* on axis (\d)", str(w.message)) for w in caught]
+    assert tuple(int(w[2]) for w in warned) == axes
+    assert [float(w[1]) for w in warned] == [round(offset[axis], 1) for axis in axes]
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_an_origin_taken_a_pixel_beside_the_middle_warns(axis):
+    """As fftshift for ifftshift does."""
+    psf = np.roll(fastdeblur.psf.gaussian(1.0, shape=(13, 13)), 1, axis)
+    assert not fastdeblur.psf.check(psf).ok
+    with pytest.warns(PSFWarning, match=rf"centroid lies \+1.0 pixels .*on axis {axis}"):
+        Deconvolver((20, 30), psf)
+
+
+def test_light_lopsided_around_its_focus_does_not_warn():
+    """A restored point belongs to the brightest plane, wherever the centroid of what the frame holds may be."""
+    psf = fastdeblur.psf.gibson_lanni(
+        (81, 41, 41), wavelength=0.52, na=1.4, ns=1.33, depth=100, pixel_size=0.1, z_step=0.2
+    )
+    assert abs(psf.sum((1, 2)) @ (np.arange(81) - 40)) > 5
+    Deconvolver((81, 41, 41), psf)  # warnings are errors here
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_batch_of_kernels_for_a_volume_warns(dtype):
+    image = np.full((6, 30, 30), 0.5, np.float32)
+    batch = fastdeblur.psf.gaussian([2, 1.5, 1.5], dtype=dtype)
+    with pytest.warns(PSFWarning, match=r"psf: each of its 3 planes sums to 1.*batch of kernels\?") as caught:
+        fastdeblur.wiener(image, batch, 0.1)
+    assert caught[0].filename == __file__
+    for volume in (
+        batch / 3,
+        batch[:1],
+        np.ones((3, 1, 1)),
+        fastdeblur.psf.gaussian((0.5, 1.5, 1.5), dtype=dtype),
+    ):
+        fastdeblur.wiener(image, volume, 0.1)
+
+
+OPTICS = {"wavelength": 0.52, "na": 1.2, "pixel_size": 0.1, "z_step": 0.25}
+
+
+@pytest.mark.parametrize("depth", [2, 5, 9, 64])
+@pytest.mark.parametrize("confocal", [{}, {"excitation": 0.488, "pinhole": 1.0}])
+def test_volumes_of_our_own_do_not_warn(depth, confocal):
+    psf = fastdeblur.psf
+    for kernel in (
+        psf.born_wolf((depth, 15, 16), **OPTICS, refractive_index=1.33, **confocal),
+        psf.gibson_lanni((depth, 15, 16), **OPTICS, ns=1.38, depth=10, **confocal),
+        psf.gaussian((depth / 8, 1.5, 1.5)),
+        psf.gaussian(1.5, ndim=3, dtype=np.float32),
+        psf.combine(psf.born_wolf((depth, 15, 16), **OPTICS, refractive_index=1.33), np.ones((1, 3, 3))),
+    ):
+        Deconvolver((64, 30, 30), kernel)  # warnings are errors here
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda psf: psf.airy(0.5, na=0.8, pixel_size=0.1, truncation=0.1),
+        lambda psf: psf.camera_shake(2, size=31, seed=3)[1],
+        lambda psf: psf.combine(psf.motion(21, 30), psf.defocus(4)),
+        lambda psf: psf.defocus(4.3, blades=5, rotation=15),
+        lambda psf: psf.gaussian((1, 3), angle=30, shape=(24, 25)),
+        lambda psf: psf.kolmogorov(seeing=0.9, pixel_scale=0.2),
+        lambda psf: psf.moffat(3.0, 4.765),
+        lambda psf: psf.motion(21.3, 77),
+        lambda psf: psf.rolling_shutter([(0, 0), (9, 4)], rows=3, row_time=0.1, exposure=0.5)[1],
+        lambda psf: psf.trajectory([(0, 0), (9, 2), (12, 9)], [0, 1, 3]),
+        lambda psf: psf.zernike({4: 0.2, 11: 0.1}, 0.5, na=0.8, pixel_size=0.1, truncation=0.1),
+    ],
+)
+def test_kernels_of_our_own_do_not_warn(make):
+    Deconvolver((200, 200), make(fastdeblur.psf), boundary="periodic")  # warnings are errors here
 
 
 @pytest.mark.parametrize("psf", [np.ones((2, 2)), np.ones((4, 6)), np.ones((15, 15)), lopsided(5, 7)])

@@ -11,7 +11,7 @@ import fastdeblur
 from conftest import BACKENDS, need, skip_or_fail
 from fastdeblur.backends import get_backend
 
-from cases import CASES, case
+from cases import CASES, case, lopsided
 
 
 @cache
@@ -145,6 +145,92 @@ def test_broadcast_image(backend):
         expected = fastdeblur.wiener(image.copy(), np.ones((3, 3)), 0.1, boundary=boundary, backend=backend)
         result = fastdeblur.wiener(image, np.ones((3, 3)), 0.1, boundary=boundary, backend=backend)
         np.testing.assert_array_equal(result, expected)
+
+
+# --------------------------------------------------------------------------------- a PSF per channel, and a batch
+
+# Image, channel axis, and the PSF's shape: the last three axes but the channels' are space, batch axes have length 1.
+BATCHES = {
+    "TZCYX": ((3, 6, 2, 14, 15), 2, (1, 3, 2, 5, 4)),
+    "TCZYX": ((3, 2, 6, 14, 15), 1, (1, 2, 3, 5, 4)),
+    "TZYXC": ((2, 6, 14, 15, 3), -1, (1, 3, 5, 4, 3)),
+    "CTZYX": ((2, 3, 6, 14, 15), 0, (2, 1, 3, 5, 4)),
+    "TZCYX-planes": ((3, 4, 2, 14, 15), 2, (1, 1, 2, 5, 4)),
+    "STZCYX": ((2, 2, 6, 2, 9, 8), 3, (1, 1, 3, 2, 3, 4)),
+}
+
+
+@pytest.mark.parametrize("method", ["wiener", "richardson_lucy"])
+@pytest.mark.parametrize("name", BATCHES)
+def test_one_psf_per_channel_of_a_batch(name, method, backend, dtype, rng):
+    """As each image by itself, with its channel's PSF."""
+    shape, axis, psf_shape = BATCHES[name]
+    image = rng.uniform(0.2, 1, shape).astype(dtype)
+    psf = lopsided(*psf_shape) + rng.uniform(0, 0.1, psf_shape)
+    function, parameter = getattr(fastdeblur, method), 0.05 if method == "wiener" else 5
+    result = function(image, psf, parameter, channel_axis=axis, backend=backend)
+    channels, kernels, results = (np.moveaxis(a, axis, 0) for a in (image, psf, result))
+    for channel, kernel, found in zip(channels, kernels, results, strict=True):
+        own = kernel.reshape(kernel.shape[-3:])
+        for index in np.ndindex(channel.shape[:-3]):
+            expected = function(channel[index], own, parameter, backend=backend)
+            np.testing.assert_allclose(found[index], expected, rtol=2e-5 if dtype == "float32" else 1e-12)
+    plan = fastdeblur.Deconvolver(shape, psf, dtype=dtype, channel_axis=axis, backend=backend)
+    np.testing.assert_array_equal(getattr(plan, method)(image, parameter), result)
+    needed = fastdeblur.estimate_memory(method, shape, psf_shape, dtype, channel_axis=axis, backend=backend)
+    assert needed > 0
+
+
+def test_a_motion_along_rows_per_channel_is_no_batch_of_rows(backend):
+    """Where there is no batch an axis of length 1 is space."""
+    image = case("wiener-channels-last").image("float64")
+    psf = np.stack([lopsided(1, 9), lopsided(1, 9)[:, ::-1], lopsided(1, 9)], -1)
+    result = fastdeblur.wiener(image, psf, 0.1, channel_axis=-1, backend=backend)
+    for c in range(3):
+        expected = fastdeblur.wiener(image[..., c], psf[..., c], 0.1, backend=backend)
+        np.testing.assert_allclose(result[..., c], expected, rtol=1e-12)
+
+
+# ----------------------------------------------------------------------------------- what is copied to be read
+
+FOREIGN = (">u2", ">f4", ">f8", "float16", "longdouble")
+
+
+def tried(image, psf, backend, **more):
+    plan = fastdeblur.Deconvolver(image.shape, psf, backend=backend)
+    yield lambda **k: fastdeblur.wiener(image, psf, 0.1, backend=backend, **more, **k)
+    yield lambda **k: plan.wiener(image, 0.1, **more, **k)
+    yield lambda **k: plan.richardson_lucy(image, 3, **more, **k)
+
+
+@pytest.mark.parametrize("at_once", [1, 3 * 23 * 26 * 4, 1 << 24], ids=["one", "some", "all"])
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_copied_in_groups_to_the_same_bits(kind, at_once, backend, monkeypatch, rng):
+    from fastdeblur import _problem
+
+    monkeypatch.setattr(_problem, "COPIED_AT_ONCE", at_once)
+    image = rng.integers(1, 120, (7, 23, 26)).astype(kind)
+    plain = image.astype("float64" if kind in (">f8", "longdouble") else "float32")
+    for ours, theirs in zip(
+        tried(image, lopsided(5, 4), backend), tried(plain, lopsided(5, 4), backend), strict=True
+    ):
+        np.testing.assert_array_equal(ours(), theirs())
+
+
+@pytest.mark.parametrize("kind", [">f4", "float16"])
+def test_a_bad_pixel_in_the_last_group_writes_nothing(kind, backend, monkeypatch):
+    from fastdeblur import _problem
+
+    monkeypatch.setattr(_problem, "COPIED_AT_ONCE", 1)
+    image = np.full((3, 20, 30), 0.5, kind)
+    image[2, 3, 4] = np.nan
+    out = np.full((3, 20, 30), -7, np.float32)
+    for call in tried(image, lopsided(5, 4), backend):
+        with pytest.raises(
+            fastdeblur.InvalidArgument, match=r"image: expected finite values, got nan at index \(3, 4\)"
+        ):
+            call(out=out)
+        assert (out == -7).all()
 
 
 # ----------------------------------------------------------------------------------------------------- dtypes

@@ -70,6 +70,55 @@ def test_a_blurred_sky_gives_a_microscope_s_psf_back(rng):
     assert np.linalg.norm(measured - wanted) <= 4e-2 * np.linalg.norm(wanted)
 
 
+def widefield(offset=100.0):
+    """Beads whose light goes on to the ends of a volume, on a camera's offset, and their PSF within a crop."""
+    true = psf.born_wolf(
+        (41, 61, 61), wavelength=0.52, na=1.2, refractive_index=1.33, pixel_size=0.1, z_step=0.2
+    )
+    image = np.full((60, 80, 120), offset)
+    for x in (10, 60):
+        image[10:51, 10:71, x - 10 : x + 51] += 1e5 * true
+    crop = true[10:31, 20:41, 20:41]
+    return image, crop / crop.sum()
+
+
+def test_light_that_never_ends_in_the_window_is_no_background():
+    image, true = widefield()
+    for background, low, high in ((None, 0.4, 0.6), (100, 0, 0.03), ("image", 0, 0.03), (0.0, 0.1, np.inf)):
+        measured = psf.from_beads(image, true.shape, background=background)
+        error = np.linalg.norm(measured - true) / np.linalg.norm(true)
+        assert low <= error <= high, (background, error)
+        assert measured.sum() == pytest.approx(1, abs=1e-12)
+    alone = image[:, :, :72]  # without the other one's light
+    measured = psf.from_beads(alone, true.shape, background=100)
+    assert np.linalg.norm(measured - true) <= 1e-3 * np.linalg.norm(true)
+
+
+def test_the_background_is_in_the_image_s_unit():
+    image, true = widefield()
+    found = psf.from_beads(image, true.shape, background=100)
+    for scale in (2.0**-600, 2.0**600):
+        assert np.array_equal(psf.from_beads(image * scale, true.shape, background=100 * scale), found)
+    shifted = psf.from_beads(image - 130, true.shape, background=-30)
+    assert np.allclose(shifted, found, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("background", "rule"),
+    [
+        ("rim", "expected None, a number or 'image', got 'rim'"),
+        (np.nan, "expected a finite number"),
+        ([100.0], "expected a finite number"),
+        (np.ones((3, 3)), r"expected a finite number .*got array of shape \(3, 3\)"),
+        (1e6, r"expected a level below every bead's peak, of which the lowest is \d+\.?\d*, got 1000000.0"),
+    ],
+)
+def test_a_background_that_is_none(background, rule):
+    image, true = widefield()
+    with pytest.raises(InvalidArgument, match=rf"^background: {rule}"):
+        psf.from_beads(image, true.shape, background=background)
+
+
 def test_what_cannot_be_used_is_left_out(rng):
     sigma, shape = (1.5, 1.5), (120, 120)
     image = np.full(shape, 5.0)

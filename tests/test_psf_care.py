@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastdeblur import psf
+from fastdeblur._checks import centroid
 from fastdeblur.errors import InvalidArgument, OutOfMemory
-from fastdeblur.psf._given import centroid
 
 factors = st.floats(0.2, 5)
 kernels = st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(0, 99)).map(
@@ -154,6 +154,8 @@ def test_each_fault_is_named_with_its_size():
     assert report.offset == pytest.approx((1, -2), abs=1e-3)
     assert report.peak == (1, -2)
     assert "(+1.000, -2.000)" in str(report)
+    assert psf.check(np.roll(psf.gaussian(2.0, shape=(61, 61)), 2, 0)).ok  # less than a twentieth of the axis
+    only(np.roll(psf.gaussian(2.0, shape=(61, 61)), 4, 0), "off-centre")
     assert only(2 * good, "not normalised").total == pytest.approx(2)
     spoilt = good.copy()
     spoilt[3, 3] = spoilt[9, 9] = -0.01

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastdeblur import psf
+from fastdeblur._checks import centroid
 from fastdeblur.errors import InvalidArgument
-from fastdeblur.psf._given import centroid
 
 
 def test_an_eight_bit_kernel_picture_comes_back_as_it_is():

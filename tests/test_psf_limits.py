@@ -48,6 +48,14 @@ REFUSED = {
         lambda: psf.airy(1e300, na=1e-10, pixel_size=1e-300, shape=(5, 5)),
         "pixel_size: expected at least",
     ),
+    "airy, two units": (
+        lambda: psf.airy(520, na=0.8, pixel_size=[500, 0.1], shape=(5, 5), truncation=0.5),
+        r"pixel_size: expected at least a thousandth of wavelength / na \(0.65\), got 0.1: are they in one unit\?",
+    ),
+    "zernike, two units": (
+        lambda: psf.zernike({}, 520, f_number=4, pixel_size=3.5, shape=(5, 5), truncation=0.5),
+        r"pixel_size: expected at least a thousandth of 2 wavelength f_number \(4.16\), got 3.5: are they in one unit\?",
+    ),
     "kolmogorov, none": (lambda: psf.kolmogorov(seeing=1e-300, pixel_scale=1e300), "seeing, pixel_scale:"),
     "kolmogorov, endless": (
         lambda: psf.kolmogorov(seeing=1e300, pixel_scale=1e-300),

@@ -112,7 +112,7 @@ def test_born_wolf_against_debyes_integral(backend_of_psf, defocus, shape):
 
 def test_born_wolf_on_the_axis_against_adaptive_quadrature(backend_of_psf):
     """Pixels so small that they are points: the integral by QUADPACK, and where it has one, its closed form."""
-    k = {"wavelength": 0.5, "na": 1.3, "refractive_index": 1.33, "pixel_size": 1e-4, "z_step": 0.2}
+    k = {"wavelength": 0.5, "na": 1.3, "refractive_index": 1.33, "pixel_size": 4e-4, "z_step": 0.2}
     kernel = psf.born_wolf((11, 1, 1), **k, backend=backend_of_psf)[:, 0, 0]
     values = []
     for z in 0.2 * (np.arange(11) - 5):
@@ -122,11 +122,11 @@ def test_born_wolf_on_the_axis_against_adaptive_quadrature(backend_of_psf):
             for f in (np.cos, np.sin)
         ]  # fmt: skip
         values.append(wave[0] ** 2 + wave[1] ** 2)
-    assert np.allclose(kernel, np.array(values) / sum(values), rtol=1e-6, atol=1e-12)
+    assert np.allclose(kernel, np.array(values) / sum(values), rtol=4e-6, atol=1e-12)
     paraxial = psf.born_wolf((11, 1, 1), **k, defocus="paraxial", backend=backend_of_psf)[:, 0, 0]
     u = 2 * np.pi / 0.5 * 1.3**2 / 1.33 * 0.2 * (np.arange(11) - 5)
     closed = np.sinc(u / (4 * np.pi)) ** 2  # Born and Wolf 8.8 (26)
-    assert np.allclose(paraxial, closed / closed.sum(), rtol=1e-6, atol=1e-12)
+    assert np.allclose(paraxial, closed / closed.sum(), rtol=4e-6, atol=1e-12)
 
 
 def test_in_focus_it_is_the_airy_pattern(backend_of_psf):
@@ -178,12 +178,16 @@ def test_axial_samples_average_over_the_slice(backend_of_psf):
     thick = psf.born_wolf((3, 7, 7), **AIR, axial_samples=4, backend=backend_of_psf)
     nodes, weights = np.polynomial.legendre.leggauss(4)
     total = np.zeros((3, 7, 7))
-    fine = psf.born_wolf((4001, 7, 7), **AIR | {"z_step": 0.4 / 1000}, backend="auto")
+    fine = psf.born_wolf((801, 7, 7), **AIR | {"z_step": 0.4 / 200}, backend="auto")
     for node, weight in zip(nodes, weights, strict=True):
         for k in range(3):
-            total[k] += weight * fine[2000 + round(1000 * (k - 1 + node / 2))]
+            place = 400 + 200 * (k - 1 + node / 2)
+            below = int(place)
+            total[k] += weight * (fine[below] + (place - below) * (fine[below + 1] - fine[below]))
     total /= total.sum()
-    assert np.abs(thick - total).max() <= 2e-3 * total.max()  # the nodes rounded to a thousandth of a slice
+    assert (
+        np.abs(thick - total).max() <= 2e-5 * total.max()
+    )  # lines between planes of a two hundredth of a slice
 
 
 @pytest.mark.parametrize("shape", [(5, 11, 11), (4, 10, 8), (3, 7, 13), (1, 1, 1), (2, 17, 2)])

@@ -88,9 +88,42 @@ def test_extreme_but_possible(backend_of_psf):
     """Strong aberrations and absurd scales end in a PSF or in a named error."""
     kernel = make(psf.gibson_lanni, depth=140.0, tg=1000.0, tg0=170.0, backend=backend_of_psf)
     assert abs(kernel.sum() - 1) <= 1e-12
-    for small in ({"pixel_size": 1e-300}, {"z_step": 1e-300}, {"wavelength": 1e12}, {"na": 1e-9}):
-        kernel = make(psf.born_wolf, backend=backend_of_psf, **small)
+    width, depth = 0.5 / 1.2, 0.5 / (1.33 - np.sqrt(1.33**2 - 1.2**2))
+    for extreme in (
+        {"pixel_size": 1.001e-3 * width},
+        {"pixel_size": 19.99 * width},
+        {"z_step": 1.001e-3 * depth},
+        {"z_step": 99.9 * depth},
+        {"shape": (1, 5, 5), "z_step": 1e-300},  # which it does not need
+        {"wavelength": 1e12, "pixel_size": 1e11, "z_step": 1e12},
+        {"na": 1e-9, "pixel_size": 1e8, "z_step": 1e5, "shape": (1, 5, 5)},
+    ):
+        kernel = make(psf.born_wolf, backend=backend_of_psf, **extreme)
         assert abs(kernel.sum() - 1) <= 1e-12
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"wavelength": 500}, r"pixel_size: expected at least a thousandth of wavelength / na (0.4167 micrometres), got 0.1"),
+        ({"wavelength": 500, "shape": (1, 5, 5)}, "pixel_size: expected at least a thousandth of wavelength / na (0.4167"),
+        ({"wavelength": 500, "pixel_size": 100}, "z_step: expected at least a thousandth of wavelength / (n - sqrt("),
+        ({"excitation": 488}, "pixel_size: expected at least a thousandth of excitation / na (0.4067 micrometres), got 0.1"),
+        ({"excitation": 4.88e-7}, "pixel_size: expected at most 20 excitation / na (8.133e-06 micrometres), got 0.1"),
+        ({"pixel_size": 1e-4}, "pixel_size: expected at least a thousandth of wavelength / na (0.0004167 micrometres), got 0.0001"),
+        ({"pixel_size": 100}, "pixel_size: expected at most 20 wavelength / na (8.333 micrometres), got 100"),
+        ({"z_step": 2e-4}, "z_step: expected at least a thousandth of wavelength / (n - sqrt(n^2 - na^2)) (0.000"),
+        ({"z_step": 130}, "z_step: expected at most 100 wavelength / (n - sqrt(n^2 - na^2)) ("),
+        ({"shape": (1, 5, 5), "axial_samples": 2, "z_step": 200}, "z_step: expected at most 100 wavelength / ("),
+        ({"na": 1e-200}, "pixel_size: expected at least a thousandth of wavelength / na ("),
+    ],
+)  # fmt: skip
+@BOTH
+def test_lengths_in_two_units(function, changes, message):
+    with pytest.raises(InvalidArgument) as caught:
+        make(function, **changes)
+    assert str(caught.value).startswith(message)
+    assert str(caught.value).endswith(": are they in one unit?")
 
 
 @BOTH
@@ -98,8 +131,6 @@ def test_other_arguments(function):
     for shape in (5, (5, 5), (3, 5, 0), (3, 5.0, 5), "abc"):
         with pytest.raises(InvalidArgument, match=r"^shape(\[\d\])?: expected "):
             make(function, shape=shape)
-    with pytest.raises(InvalidArgument, match=r"^pixel_size: expected at most 20 wavelength / na = 8.333"):
-        make(function, pixel_size=10)
     for samples in (0, 1.5, 65, None):
         with pytest.raises(InvalidArgument, match=r"^axial_samples: expected "):
             make(function, axial_samples=samples)

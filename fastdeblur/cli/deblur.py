@@ -34,6 +34,7 @@ DEFAULT_NUM_ITER = 30
 
 class Method(str, Enum):
     wiener = "wiener"
+    hyper_laplacian = "hyper-laplacian"
     richardson_lucy = "richardson-lucy"
 
 
@@ -115,7 +116,10 @@ def deblur(
     ] = None,
     quality: Annotated[
         Quality | None,
-        typer.Option(help="without --psf: best (the default), or fast, which looks at less of the picture."),
+        typer.Option(
+            help="without --psf, or for hyper-laplacian: best (the default), or fast, which looks at less of the picture and "
+            "solves in fewer steps."
+        ),
     ] = None,
     model: Annotated[
         str | None,
@@ -127,7 +131,11 @@ def deblur(
     ] = None,
     method: Annotated[
         Method | None,
-        typer.Option("--method", "-m", help="with --psf: the algorithm (default richardson-lucy)."),
+        typer.Option(
+            "--method",
+            "-m",
+            help="with --psf: the algorithm (default richardson-lucy). hyper-laplacian measures the noise and needs no parameter.",
+        ),
     ] = None,
     balance: Annotated[
         float | None,
@@ -277,8 +285,23 @@ def deblur(
                     gamma=_gamma(gamma, linear),
                 )
             )
+        elif method is Method.hyper_laplacian:
+            others = {"--kind": kind, "--boundary": boundary, "--volume": volume or None, **given}
+            others |= {"--backend": None if backend is Backend.auto else backend, "--device": device}
+            _check_no_options(others, "has no meaning for --method hyper-laplacian")
+            _check_no_options(only_networks, "needs --model")
+            worker = Finder(
+                Search(
+                    kind="auto",
+                    quality=(quality or Quality.best).value,
+                    threads=threads,
+                    gamma=_gamma(gamma, linear),
+                ),
+                _psf(psf, volume),
+            )
         else:
-            _check_no_options({"--kind": kind, "--quality": quality}, "has no meaning with --psf")
+            _check_no_options({"--kind": kind}, "has no meaning with --psf")
+            _check_no_options({"--quality": quality}, "needs --method hyper-laplacian, or no --psf")
             _check_no_options(only_networks, "needs --model")
             method = method or Method.richardson_lucy
             _check_options(method, boundary, given)

@@ -1,4 +1,4 @@
-"""Pictures whose blur nobody knows: found, undone, and told about."""
+"""Pictures deblurred by `fastdeblur.deblur`: their blur found if nobody knows it, undone, and told about."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import fastdeblur
 from fastdeblur import Deblurred
 from fastdeblur.cli.images import Page, Picture, split_alpha
 from fastdeblur.cli.light import decode, encode, fill_hidden, visible_part
 from fastdeblur.errors import InvalidArgument
-from fastdeblur.photo import LEAST, check_photo
+from fastdeblur.photo import LEAST, check_fits, check_photo
 
 
 @dataclass(frozen=True)
 class Search:
-    """What the command line asks for where no PSF is given."""
+    """What the command line asks for."""
 
     kind: str
     quality: str
@@ -27,15 +28,16 @@ class Search:
 
 
 class Finder:
-    """Deblurs pages, each by what it shows itself."""
+    """Deblurs pages, each by what it shows itself, or all by a known PSF."""
 
-    def __init__(self, search: Search):
+    def __init__(self, search: Search, psf: NDArray[Any] | None = None):
         self.search = search
+        self.psf = psf
         self.found: list[Deblurred | None] = []  # of the last picture's pages; None: too small
 
     def check(self, picture: Picture, *, volume: bool = False) -> None:
         """Raise what `pages` would for pixels that cannot be worked on, without working on them: InvalidArgument."""
-        for number, (page, alone) in enumerate(_each(picture), 1):
+        for number, (page, alone) in enumerate(self._each(picture), 1):
             if alone:
                 continue
             colour, _ = split_alpha(page)
@@ -43,7 +45,9 @@ class Finder:
                 with np.errstate(over="ignore"):
                     colour = fill_hidden(decode(page, self._gamma(picture))[0], visible_part(page))
             try:
-                check_photo(colour, -1 if page.colours > 1 else None)
+                check_photo(colour, -1 if page.colours > 1 else None, small=self.psf is not None)
+                if self.psf is not None:
+                    check_fits(self.psf, page.pixels.shape[:2])
             except InvalidArgument as error:
                 place = f"page {number}: " if len(picture.pages) > 1 else ""
                 raise InvalidArgument(f"{place}{error}") from None
@@ -60,7 +64,7 @@ class Finder:
         """
         self.found = []
         done = []
-        for page, alone in _each(picture):
+        for page, alone in self._each(picture):
             found, result = (None, page) if alone else self._page(page, self._gamma(picture), callback)
             self.found.append(found)
             done.append(result)
@@ -73,6 +77,7 @@ class Finder:
         light, encoding = decode(page, gamma)
         found = fastdeblur.deblur(
             fill_hidden(light, visible_part(page)),
+            self.psf,
             kind=self.search.kind,
             quality=self.search.quality,
             gamma="none",
@@ -82,6 +87,11 @@ class Finder:
             n_threads=self.search.threads,
         )
         return found, page if found.method == "none" else encode(page, found.image, encoding)
+
+    def _each(self, picture: Picture) -> Iterator[tuple[Page, bool]]:
+        """The pages, and whether each is left alone: too small to find a blur in, unless all of them are."""
+        small = [self.psf is None and min(page.pixels.shape[:2]) < LEAST for page in picture.pages]
+        return zip(picture.pages, small if not all(small) else [False] * len(small), strict=True)
 
     @property
     def undone(self) -> bool:
@@ -98,12 +108,6 @@ _NAMES = {"motion": "motion", "defocus": "out of focus", "gaussian": "Gaussian b
 _UNITS = {"length": "px", "angle": "°", "radius": "px", "sigma_major": "px", "sigma_minor": "px"}
 
 
-def _each(picture: Picture) -> Iterator[tuple[Page, bool]]:
-    """The pages, and whether each is left alone: too small to find a blur in, unless all of them are."""
-    small = [min(page.pixels.shape[:2]) < LEAST for page in picture.pages]
-    return zip(picture.pages, small if not all(small) else [False] * len(small), strict=True)
-
-
 def _told(found: Deblurred | None) -> str:
     if found is None:
         return f"smaller than {LEAST} x {LEAST} pixels, left as it was"
@@ -111,6 +115,8 @@ def _told(found: Deblurred | None) -> str:
         return f"sharp in most parts (confidence {found.confidence:.2f}), blurred in others, nothing undone"
     if found.kind == "sharp":
         return f"sharp (confidence {found.confidence:.2f}), nothing to undo"
+    if found.kind == "given":
+        return f"noise {100 * found.noise:.2g} % of white, undone by {found.method}"
     if found.kind == "unknown":
         return "no blur found that could be trusted, nothing undone"
     parts = [_NAMES[found.kind]]

@@ -19,6 +19,7 @@ from fastdeblur._checks import (
     as_array,
     as_choice,
     as_count,
+    as_image,
     as_number,
     as_out,
     names_memory_errors,
@@ -125,7 +126,8 @@ def richardson_lucy(
         that device.
     psf : array, (w,), (h, w) or (d, h, w)
         Point-spread function, origin at ``shape // 2``, normalised here to sum 1. With ``channel_axis``, a PSF with as many
-        axes as the image holds one PSF per channel along that axis.
+        axes as the image holds one PSF per channel along that axis; of its other axes the last three are space, those before
+        them a batch's, of length 1.
     num_iter : int >= 0
         Number of iterations.
     boundary : "unknown", "reflect", "edge", "zero" or "periodic"
@@ -187,7 +189,7 @@ def richardson_lucy(
     D. S. C. Biggs, M. Andrews, Appl. Opt. 36:1766, 1997, doi:10.1364/AO.36.001766 (acceleration)
     D. Kim, J. A. Fessler, Math. Program. 159:81, 2016, doi:10.1007/s10107-015-0949-3 (the optimized gradient method)
     """
-    array = as_array(image, "image")
+    array = as_image(image)
     boundary = as_boundary(boundary, "richardson_lucy")
     as_count(num_iter, "num_iter")
     problem = Problem(
@@ -287,30 +289,32 @@ def run(
 
 def _sigma(psfs: NDArray[Any], weights: AnyArray | None) -> float:
     """The least H^T W that is divided by; see SIGMA."""
-    lowest = 1.0
-    if isinstance(weights, np.ndarray) and not _is_mask(weights):  # on a device: no look at each pixel
-        lowest = float(np.where(weights > 0, weights, 1).min())
-        _warn_of_weak(weights, lowest)
+    lowest = (
+        1.0 if not isinstance(weights, np.ndarray) else _lowest(weights)
+    )  # on a device: no look at each pixel
     least = max(SIGMA * lowest, _LEAST_SIGMA[psfs.dtype.name])
     negative = max(-float(psf[psf < 0].sum(dtype=np.float64)) for psf in psfs)
     return max(least, lowest * min(2 * negative, _MOST_SIGMA))
 
 
-def _is_mask(weights: NDArray[Any]) -> bool:
-    return bool(np.count_nonzero(weights == 1) + np.count_nonzero(weights == 0) == weights.size)
-
-
-def _warn_of_weak(weights: NDArray[Any], lowest: float) -> None:
-    if weights.dtype == np.float64 or lowest >= _WEAK:
-        return
-    weak = np.count_nonzero((weights > 0) & (weights < _WEAK)) / np.count_nonzero(weights > 0)
-    if weak > _FEW:
+def _lowest(weights: NDArray[Any]) -> float:
+    """The smallest positive of weights up to 1; warns if many are too small for the precision."""
+    lowest, positive, weak = 1.0, 0, 0
+    piece: Any
+    # Piece by piece: a plan allocates nothing that grows with the image.
+    for piece in np.nditer(weights, ("external_loop", "buffered"), buffersize=1 << 13):
+        above = piece > 0
+        lowest = min(lowest, float(np.where(above, piece, 1).min()))
+        positive += int(np.count_nonzero(above))
+        weak += int(np.count_nonzero(above & (piece < _WEAK)))
+    if weights.dtype != np.float64 and weak > _FEW * positive:
         warnings.warn(
-            f"weights: {100 * weak:.2g} % of the positive ones are below {_WEAK:g} of the largest, which float32 can hardly tell "
-            "from 0 beside it: expected a float64 image (dtype, for a Deconvolver) or a smaller range",
+            f"weights: {100 * weak / positive:.2g} % of the positive ones are below {_WEAK:g} of the largest, which float32 can "
+            "hardly tell from 0 beside it: expected a float64 image (dtype, for a Deconvolver) or a smaller range",
             PrecisionWarning,
             stacklevel=user_level(),
         )
+    return lowest
 
 
 def as_acceleration(value: Any) -> str:

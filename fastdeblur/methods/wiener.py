@@ -13,8 +13,8 @@ from fastdeblur._arrays import DeviceArray, on_device
 from fastdeblur._checks import (
     AnyArray,
     answer,
-    as_array,
     as_host_array,
+    as_image,
     as_number,
     as_out,
     as_real_array,
@@ -56,7 +56,8 @@ def wiener(
         speaks ``__cuda_array_interface__`` or DLPack) is read where it is.
     psf : array, (w,), (h, w) or (d, h, w)
         Point-spread function, origin at ``shape // 2``, normalised here to sum 1. With ``channel_axis``, a PSF with as many
-        axes as the image holds one PSF per channel along that axis.
+        axes as the image holds one PSF per channel along that axis; of its other axes the last three are space, those before
+        them a batch's, of length 1.
     balance : float >= 0
         Weight of the penalty against the data, in units of |H|^2 (1 at zero frequency): larger is smoother. With
         ``reg="identity"`` it is the noise-to-signal power ratio. With 0 the result is the inverse filter, and frequencies that
@@ -103,7 +104,7 @@ def wiener(
     N. Wiener, Extrapolation, Interpolation, and Smoothing of Stationary Time Series, 1949.
     B. R. Hunt, IEEE Trans. Comput. C-22:805, 1973, doi:10.1109/TC.1973.5009169
     """
-    array = as_array(image, "image")
+    array = as_image(image)
     boundary = as_boundary(boundary, "wiener")
     balance = as_number(balance, "balance")
     problem = Problem(
@@ -155,7 +156,7 @@ def _params(problem: Problem, balance: float, reg: Any, boundary: str) -> Wiener
         raise InvalidArgument(f"reg: expected an array, got {type(reg).__name__} ({error})") from error
     space = len(problem.layout.spatial)
     if array.dtype.kind == "c":
-        half = problem.frame(boundary).half_grid
+        half = problem.frame(boundary, "wiener").half_grid
         if boundary != "periodic":
             raise InvalidArgument(
                 f"reg: a transfer function given as an array needs boundary='periodic' (got {boundary!r}), since other boundaries "

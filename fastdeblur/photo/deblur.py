@@ -223,12 +223,17 @@ def check_photo(
     return array, channels
 
 
+def check_fits(kernel: NDArray[Any], shape: tuple[int, ...]) -> None:
+    """Refuse a PSF that is larger than the photo."""
+    if any(k > n for k, n in zip(kernel.shape, shape, strict=True)):
+        raise InvalidArgument(f"psf: expected at most the image's size {shape}, got shape {kernel.shape}")
+
+
 def _as_kernel(psf: ArrayLike, kind: str, shape: tuple[int, ...]) -> Blur:
     kernel = as_psf(psf)
     if kernel.ndim != 2:
         raise InvalidArgument(f"psf: expected 2-D (h, w), got shape {kernel.shape}")
-    if any(k > n for k, n in zip(kernel.shape, shape, strict=True)):
-        raise InvalidArgument(f"psf: expected at most the image's size {shape}, got shape {kernel.shape}")
+    check_fits(kernel, shape)
     if kind != "auto":
         raise InvalidArgument(f"kind: expected 'auto' where psf is given, got {kind!r}")
     return Blur(normalised(kernel), "given", 1.0)

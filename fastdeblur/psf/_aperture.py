@@ -16,8 +16,8 @@ from fastdeblur.psf._radial import Table, positive
 # A pixel of more than 318 wavelengths times f-numbers: no diffraction is left to see.
 _COARSEST = 1000.0
 
-# A pattern of so many pixels that none is left of it in one.
-_FINEST = 1e-15
+# A pixel of a thousandth of wavelength / NA, over which no light changes: one of them is in another unit.
+_FINEST = 2 * np.pi * 1e-3
 
 # At this step of v the eight-point formula misses 1e-13 of waves of J0^2, which turn by 2 for each unit.
 _STEP = 1 / 32
@@ -56,13 +56,18 @@ def phase_per_pixel(
 
 
 def optical_unit(values: dict[str, Float64Array]) -> Float64Array:
-    """v from one pixel to the next: 2 pi NA / wavelength times the pixel, or pi / (wavelength f-number)."""
+    """v from one pixel to the next: 2 pi NA / wavelength times the pixel, or pi / (wavelength f-number); of flat arrays alike."""
     with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
         sine = values["na"] if "na" in values else 0.5 / values["f_number"]
         unit: Float64Array = 2 * np.pi * sine * values["pixel_size"] / values["wavelength"]
-    if not unit.min() > _FINEST:
+    if not unit.min() >= _FINEST * (1 - 1e-12):  # but for rounding
+        worst = int(unit.argmin())
+        scale = "wavelength / na" if "na" in values else "2 wavelength f_number"
+        with np.errstate(over="ignore", divide="ignore"):
+            limit = 1e-3 * values["wavelength"][worst] / sine[worst]
         raise InvalidArgument(
-            f"pixel_size: expected at least {_FINEST / np.pi:.0e} wavelength / (2 NA), got {unit.min() / np.pi:.3g} of them"
+            f"pixel_size: expected at least a thousandth of {scale} ({limit:.4g}), got {values['pixel_size'][worst]:g}: are they "
+            "in one unit?"
         )
     if unit.max() > _COARSEST:
         raise InvalidArgument(

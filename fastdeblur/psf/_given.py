@@ -55,13 +55,6 @@ def offsets(size: int) -> Float64Array:
     return result
 
 
-def centroid(psf: Float64Array) -> tuple[float, ...]:
-    """The centroid from the origin on each axis, in pixels; the sum must not be 0."""
-    total = float(psf.sum())
-    profiles = (psf.sum(axis=tuple(a for a in range(psf.ndim) if a != axis)) for axis in range(psf.ndim))
-    return tuple(float(profile @ offsets(profile.size)) / total for profile in profiles)
-
-
 def rebin(psf: Float64Array, axis: int, edges: Float64Array) -> Float64Array:
     """Light between new pixel edges (in old pixels from the first one's outer edge), which may lie outside.
 

@@ -30,8 +30,11 @@ from fastdeblur.psf._revolve import (
     sampled,
 )
 
-#: Larger pixels (in wavelengths over NA) hold the whole pattern; a larger pinhole (in Airy units) no longer cuts it.
+#: Larger pixels (in wavelengths over NA) hold the whole pattern, and of a plane larger steps away (in depths of field) nothing is
+#: left in focus; within the smallest ones, of either, no light changes. A larger pinhole (in Airy units) no longer cuts it.
 LARGEST_PIXEL = 20.0
+LARGEST_STEP = 100.0
+SMALLEST_STEP = 1e-3
 LARGEST_PINHOLE = 20.0
 MOST_AXIAL_SAMPLES = 64
 
@@ -72,17 +75,13 @@ def render(
     backend: Any,
     n_threads: Any,
     numerical_aperture: float,
+    immersion: float,
 ) -> npt.NDArray[Any]:
     """Check what both microscopes share, and compute."""
     sizes = check_shape(shape, 3)
     kind = check_dtype(dtype)
     emission = positive(wavelength, "wavelength")
     pixel, dz = positive(pixel_size, "pixel_size"), positive(z_step, "z_step")
-    if pixel > LARGEST_PIXEL * emission / numerical_aperture:
-        raise InvalidArgument(
-            f"pixel_size: expected at most {LARGEST_PIXEL:g} wavelength / na = "
-            f"{LARGEST_PIXEL * emission / numerical_aperture:.4g} micrometres, got {pixel_size!r}"
-        )
     if sizes[0] * dz > MOST_WAVELENGTHS * emission:
         raise InvalidArgument(
             f"z_step: expected a stack of at most {MOST_WAVELENGTHS:g} wavelengths, got {z_step!r} with {sizes[0]} slices"
@@ -96,9 +95,14 @@ def render(
         raise InvalidArgument(f"pinhole: expected 0 to {LARGEST_PINHOLE:g} Airy units, got {pinhole!r}")
     if excitation is None and hole:
         raise InvalidArgument(f"pinhole: expected 0 for a widefield PSF (excitation=None), got {pinhole!r}")
-    pupils = [make_pupil(emission)]
+    lengths = {"wavelength": emission}
     if excitation is not None:
-        pupils.append(make_pupil(positive(excitation, "excitation")))
+        lengths["excitation"] = positive(excitation, "excitation")
+    # One slice at its plane has no thickness, and no neighbour.
+    step = dz if sizes[0] > 1 or per_slice > 1 else None
+    for name, length in lengths.items():
+        _require_one_unit(name, length, numerical_aperture, immersion, pixel, step)
+    pupils = [make_pupil(length) for length in lengths.values()]
     core, threads = choose_native(backend, n_threads)
 
     kernel = allocate((), sizes, kind)
@@ -107,6 +111,24 @@ def render(
         planes = planes + brightest(pupils)
     _fill(kernel[0], pupils, planes, axial, pixel, hole * 0.61 * emission / numerical_aperture, core, threads)
     return finish(kernel, (), kind)
+
+
+def _require_one_unit(
+    name: str, length: float, na: float, index: float, pixel: float, step: float | None
+) -> None:
+    """Refuse pixels and steps within which light of a wavelength does not change, or is gone: one of them is in nanometres, say."""
+    rules = [("pixel_size", pixel, LARGEST_PIXEL, length / na, f"{name} / na")]
+    if step is not None:
+        depth = length / na * ((index + math.sqrt(index**2 - na**2)) / na)
+        rules.append(("z_step", step, LARGEST_STEP, depth, f"{name} / (n - sqrt(n^2 - na^2))"))
+    for argument, value, most, scale, formula in rules:
+        if value < SMALLEST_STEP * scale:
+            rule = f"at least a thousandth of {formula} ({SMALLEST_STEP * scale:.4g} micrometres)"
+        elif value > most * scale:
+            rule = f"at most {most:g} {formula} ({most * scale:.4g} micrometres)"
+        else:
+            continue
+        raise InvalidArgument(f"{argument}: expected {rule}, got {value:g}: are they in one unit?")
 
 
 def _planes(count: int, step: float, per_slice: int) -> tuple[Float64Array, Float64Array]:

@@ -55,7 +55,8 @@ def airy(
     na : numerical aperture on the side where pixel_size is measured, > 0 and at most refractive_index.
     f_number : focal ratio N, > 0; instead of na, for a far object. One of the two is required.
     pixel_size : side of a pixel, > 0, in the unit of wavelength: on the sensor with f_number; with na, on the
-        side of the object or of the image whose aperture it is. At most 318 times wavelength / (2 NA).
+        side of the object or of the image whose aperture it is. At least a thousandth of wavelength / NA (or
+        2 wavelength N), at most 318 times wavelength / (2 NA).
     refractive_index : of the medium, > 0; only limits na.
     obstruction : diameter of the central obstruction over that of the aperture, in [0, 1).
     truncation : share of the light that shape may cut off, in (0, 0.5]; the rest is scaled to sum 1. The

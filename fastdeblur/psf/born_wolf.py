@@ -47,9 +47,9 @@ def born_wolf(
     wavelength : of the light that is detected (emission), in vacuum, > 0.
     na : numerical aperture, > 0, at most refractive_index.
     refractive_index : of the medium that the objective and the sample are in, >= 1.
-    pixel_size : of the camera in the sample (the camera's over the magnification), > 0; at most
-        20 wavelength / na.
-    z_step : between two slices, > 0; the stack is at most 1e6 wavelengths high.
+    pixel_size : of the camera in the sample (the camera's over the magnification), 0.001 to 20 wavelength / na.
+    z_step : between two slices, > 0; the stack is at most 1e6 wavelengths high. Where d or axial_samples is more than
+        1, z_step is 0.001 to 100 times the depth of field ``wavelength / (n - sqrt(n^2 - na^2))``.
     defocus : "exact" or "paraxial".
     excitation : None for a widefield microscope; the wavelength of excitation, > 0, for a confocal one, whose
         PSF is the product of the PSFs of excitation and detection.
@@ -104,4 +104,5 @@ def born_wolf(
         backend=backend,
         n_threads=n_threads,
         numerical_aperture=aperture,
+        immersion=index,
     )

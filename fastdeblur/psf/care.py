@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastdeblur._checks import as_number, as_real_array, result_dtype
+from fastdeblur._checks import as_number, as_real_array, centroid, off_centre, result_dtype
 from fastdeblur.errors import InvalidArgument
-from fastdeblur.psf._given import centroid, crop_or_pad, given_psf, returned
+from fastdeblur.psf._given import crop_or_pad, given_psf, returned
 
 # What `check` complains of: more than rounding and a single-precision sum would explain.
 SUM_TOLERANCE = 1e-5
-CENTRE_TOLERANCE = 0.05
 NEGATIVE_TOLERANCE = 1e-6
 RIM_TOLERANCE = 1e-3
 
@@ -51,11 +50,11 @@ def check(psf: npt.ArrayLike) -> PSFReport:
     """Say what is wrong with a PSF, and by how much.
 
     Reported are: pixels that are not finite; a sum that is not positive, or more than 1e-5 from 1; negative values
-    (more than 1e-6 of the light); a centroid more than 0.05 pixel from the origin ``shape // 2``, by which a restored
-    image would move; more than 1e-3 of the light in the outermost pixels, as where a frame cuts a PSF off or a
-    background was left in; and even sizes, in which a symmetric PSF has no middle pixel. Methods normalise by
-    themselves and take even sizes: the last two findings on sum and size are for those who wonder why a result moved
-    or changed its brightness.
+    (more than 1e-6 of the light); light off the origin ``shape // 2``, its centroid and its brightest pixels, by a
+    pixel and by 0.05 of the axis or more, by which a restored image would move (methods warn of the same); more than
+    1e-3 of the light in the outermost pixels, as where a frame cuts a PSF off or a background was left in; and even
+    sizes, in which a symmetric PSF has no middle pixel. Methods normalise by themselves and take even sizes: the
+    findings on sum and size are for those who wonder why a result moved or changed its brightness.
 
     Parameters
     ----------
@@ -101,7 +100,7 @@ def check(psf: npt.ArrayLike) -> PSFReport:
         problems.append(
             f"negative: {100 * negative:.3g} % of the light is below 0, at worst {array[finite].min():.3g}"
         )
-    if positive and max(map(abs, offset)) > CENTRE_TOLERANCE:
+    if positive and off_centre(light, offset):
         moved = ", ".join(f"{o:+.3f}" for o in offset)
         problems.append(
             f"off-centre: the centroid is ({moved}) pixels from the origin; a result moves by as much"

@@ -36,6 +36,7 @@ def from_beads(
     *,
     snr: float = ...,
     saturation: float | None = ...,
+    background: str | float | None = ...,
     full: Literal[False] = ...,
 ) -> npt.NDArray[Any]: ...
 @overload
@@ -45,6 +46,7 @@ def from_beads(
     *,
     snr: float = ...,
     saturation: float | None = ...,
+    background: str | float | None = ...,
     full: Literal[True],
 ) -> Beads: ...
 def from_beads(
@@ -53,6 +55,7 @@ def from_beads(
     *,
     snr: float = 10.0,
     saturation: float | None = None,
+    background: str | float | None = None,
     full: bool = False,
 ) -> npt.NDArray[Any] | Beads:
     """PSF from an image of beads (or stars) much smaller than the PSF: found, aligned to parts of a pixel, averaged.
@@ -61,8 +64,8 @@ def from_beads(
     (and 3 pixels around it) leaves the image or holds another one of at least 0.3 of the brightness, those with a
     saturated pixel, and those that correlate with the mean less than the others do. The rest are aligned to their mean,
     with brightness, by Gauss-Newton steps, moved by Fourier interpolation, and averaged with the weights of least
-    squares under equal noise. The rim's median is subtracted as background; the centroid of the core (the light above
-    0.2 of the peak) lies on the origin. A bead's own size stays in the PSF.
+    squares under equal noise. The centroid of the core (the light above 0.2 of the peak) lies on the origin. A bead's
+    own size stays in the PSF.
 
     Parameters
     ----------
@@ -70,6 +73,11 @@ def from_beads(
     shape : of the PSF, odd on each axis (1 only where the image has 1).
     snr : what a bead must rise above the background, in standard deviations of the smoothed image's noise, > 0.
     saturation : value from which a pixel is saturated. Default: an integer dtype's largest value, none for floats.
+    background : what is subtracted from all light. None: the median of each window's outermost pixels, right where the
+        PSF has ended inside `shape`. A number in the image's unit, such as the camera's offset, measured without light:
+        for PSFs that do not end there, as a widefield microscope's. Their rim is the bead's own light, and half of the
+        PSF may be missing where it is subtracted. "image": the image's median, where no number is known and few beads
+        leave most pixels dark.
     full : return `Beads`, with the positions, instead of the PSF alone.
 
     Returns
@@ -100,10 +108,13 @@ def from_beads(
         limit = float(np.iinfo(array.dtype).max) if array.dtype.kind in "iu" else np.inf
     if not isinstance(full, (bool, np.bool_)):
         raise InvalidArgument(f"full: expected True or False, got {full!r}")
+    level = None if background is None else _level(background, light)
 
     too_bright = light >= limit
     # In units of its range, of which the squares neither overflow nor vanish: a power of 2, so that no digit changes.
-    light = np.ldexp(light, -int(np.frexp(light.max() / 2 - light.min() / 2)[1]))
+    unit = -int(np.frexp(light.max() / 2 - light.min() / 2)[1])
+    light = np.ldexp(light, unit)
+    level = None if level is None else float(np.ldexp(level, unit))
     halves = np.array([n // 2 + MARGIN for n in sizes])
     places, heights = candidates(light, ratio, MAD_TO_SIGMA)
     close = crowded(places, heights, halves)
@@ -121,7 +132,13 @@ def from_beads(
             f"{int(saturated.sum())} saturated"
         )
     windows = [light[cut] for cut, s in zip(cuts, saturated, strict=True) if not s]
-    beads = np.stack([window - rim_level(window)[0] for window in windows])
+    faintest = min(float(window.max()) for window in windows)
+    if level is not None and level >= faintest:
+        raise InvalidArgument(
+            f"background: expected a level below every bead's peak, of which the lowest is {np.ldexp(faintest, -unit):g}, got "
+            f"{background!r}"
+        )
+    beads = np.stack([window - (rim_level(window)[0] if level is None else level) for window in windows])
     moves, amplitudes, mean, alike = align(beads)
     if len(beads) > 3:
         middle = float(np.median(alike))
@@ -136,8 +153,10 @@ def from_beads(
     for _ in range(8):
         offset = offset + centre_of_core(psf)
         psf = shift(mean, -offset)
-    psf -= rim_level(crop_or_pad(psf, sizes))[0]
-    psf = np.maximum(crop_or_pad(psf, sizes), 0.0)
+    psf = crop_or_pad(psf, sizes)
+    if level is None:
+        psf = psf - rim_level(psf)[0]
+    psf = np.maximum(psf, 0.0)
     kernel = returned(psf / psf.sum(), result_dtype(array.dtype))
     if not full:
         return kernel
@@ -145,3 +164,12 @@ def from_beads(
     return Beads(
         kernel, places[kept] + moves + offset, amplitudes / amplitudes.max(), places[unused].astype(float)
     )
+
+
+def _level(background: Any, light: Float64Array) -> float:
+    """A background that is not each window's own, in the image's unit."""
+    if not isinstance(background, str):
+        return as_number(background, "background", minimum=-np.inf)
+    if background != "image":
+        raise InvalidArgument(f"background: expected None, a number or 'image', got {background!r}")
+    return float(np.median(light))

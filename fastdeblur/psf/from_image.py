@@ -13,13 +13,14 @@ from fastdeblur._checks import (
     as_choice,
     as_number,
     as_real_array,
+    centroid,
     names_memory_errors,
     require_memory,
     result_dtype,
 )
 from fastdeblur.errors import InvalidArgument
 from fastdeblur.psf._common import Float64Array, check_shape
-from fastdeblur.psf._given import centroid, crop_or_pad, given, nudge, offsets, rebin, returned
+from fastdeblur.psf._given import crop_or_pad, given, nudge, offsets, rebin, returned
 
 CENTRES = ("centroid", "peak", "none")
 #: Of normal noise: a median of absolute deviations times this is the standard deviation.

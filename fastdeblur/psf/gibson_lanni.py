@@ -60,9 +60,9 @@ def gibson_lanni(
     na : numerical aperture, > 0, at most ni, ni0, ng and ng0. Above ns it is allowed: what the sample reflects
         totally is missing, and the aperture is ns.
     ns : refractive index of the sample, >= 1.
-    pixel_size : of the camera in the sample (the camera's over the magnification), > 0; at most
-        20 wavelength / na.
-    z_step : of the objective or the stage between two slices, > 0; the stack is at most 1e6 wavelengths high. With
+    pixel_size : of the camera in the sample (the camera's over the magnification), 0.001 to 20 wavelength / na.
+    z_step : of the objective or the stage between two slices, > 0; the stack is at most 1e6 wavelengths high. Where d or
+        axial_samples is more than 1, z_step is 0.001 to 100 times ``wavelength / (ni - sqrt(ni^2 - na^2))``. With
         the index of a slice the focal plane goes deeper into the sample; for stacks the other way round mirror the
         result.
     depth : of the point below the cover slip, >= 0.
@@ -143,4 +143,5 @@ def gibson_lanni(
         backend=backend,
         n_threads=n_threads,
         numerical_aperture=aperture,
+        immersion=oil,
     )

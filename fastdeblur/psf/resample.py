@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastdeblur._checks import require_memory, result_dtype
+from fastdeblur._checks import centroid, require_memory, result_dtype
 from fastdeblur.errors import InvalidArgument
 from fastdeblur.psf._common import Float64Array, check_shape, parameter
-from fastdeblur.psf._given import centroid, crop_or_pad, given_psf, nudge, offsets, rebin, returned
+from fastdeblur.psf._given import crop_or_pad, given_psf, nudge, offsets, rebin, returned
 
 
 def resample(

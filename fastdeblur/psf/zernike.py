@@ -63,7 +63,8 @@ def zernike(
     wavelength : in vacuum, > 0, in any unit of length.
     na : numerical aperture on the side where pixel_size is measured, > 0 and at most refractive_index.
     f_number : focal ratio, > 0; instead of na, for a far object. One of the two is required.
-    pixel_size : side of a pixel, > 0, in the unit of wavelength. At most 318 times wavelength / (2 NA).
+    pixel_size : side of a pixel, > 0, in the unit of wavelength. At least a thousandth of wavelength / NA, at most
+        318 times wavelength / (2 NA).
     refractive_index : of the medium, > 0; only limits na.
     obstruction : diameter of the central obstruction over that of the aperture, in [0, 1).
     truncation : share of the light that shape may cut off, in (0, 0.5]; the rest is scaled to sum 1.
