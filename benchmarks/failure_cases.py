@@ -47,7 +47,7 @@ LESS_NOISE_SIGMAS = (0.002, 0.004, 0.008, 0.016, 0.032, 0.1)  # where there is l
 
 
 def wiener(y: Image, kernel: NDArray[Any]) -> Estimates:
-    return BALANCES, [fastdeblur.wiener(y, kernel, b, n_threads=1) for b in BALANCES]
+    return BALANCES, [fastdeblur.wiener(y, kernel, b, boundary="reflect", n_threads=1) for b in BALANCES]
 
 
 def richardson_lucy(y: Image, kernel: NDArray[Any]) -> Estimates:

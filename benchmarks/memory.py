@@ -103,7 +103,7 @@ def _run(given: dict[str, object]) -> tuple[int, int, int]:
     before = 0
     call(tuple(64 for _ in shape))
     call(shape)
-    boundary = options.get("boundary") or ("reflect" if method == "wiener" else "unknown")
+    boundary = options.get("boundary") or ("edge" if method == "wiener" else "unknown")
     padded = 4 * prod(Frame.of(shape, psf_shape, boundary).grid)
     estimated = fastdeblur.estimate_memory(method, shape, psf_shape, n_threads=THREADS, **options)
     return _status("VmHWM") - before, estimated, padded

@@ -59,7 +59,7 @@ def psf(*shape: int) -> np.ndarray:
 
 def _wiener_once(shape: tuple[int, int]) -> Call:
     image, kernel = scenes.photo(shape), psf(*PSF)
-    return lambda: fastdeblur.wiener(image, kernel, BALANCE, n_threads=THREADS)
+    return lambda: fastdeblur.wiener(image, kernel, BALANCE, boundary="reflect", n_threads=THREADS)
 
 
 def _wiener_plan(shape: tuple[int, int], boundary: str) -> Call:

@@ -17,6 +17,10 @@ from fastdeblur.errors import InvalidArgument
 
 BOUNDARIES = ("periodic", "reflect", "edge", "zero", "unknown")
 
+# A mirror image holds more detail than a border's values going on, but no blurred scene looks so: motion comes back at the opposite
+# angle, at frequencies that the blur erased, and these ring through the whole frame.
+DEFAULT_BOUNDARY = {"wiener": "edge", "richardson_lucy": "unknown"}
+
 
 # Cost of a transform's pass of each radix, and of everything else that a grid pixel costs (loads, stores, pointwise work),
 # in nanoseconds per SIMD register; measured on AVX2, where only their proportions matter.

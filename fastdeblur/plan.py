@@ -26,7 +26,7 @@ from fastdeblur._checks import (
 )
 from fastdeblur._device import place
 from fastdeblur._dispatch import choose
-from fastdeblur._geometry import Frame
+from fastdeblur._geometry import DEFAULT_BOUNDARY, Frame
 from fastdeblur._problem import Problem, as_boundary, copied_bytes
 from fastdeblur.backends import Spec
 from fastdeblur.errors import InvalidArgument
@@ -34,8 +34,6 @@ from fastdeblur.methods.richardson_lucy import Callback, as_acceleration
 from fastdeblur.methods.richardson_lucy import run as run_richardson_lucy
 from fastdeblur.methods.wiener import Regularization
 from fastdeblur.methods.wiener import run as run_wiener
-
-_DEFAULT_BOUNDARY = {"wiener": "reflect", "richardson_lucy": "unknown"}
 
 
 class Deconvolver:
@@ -58,7 +56,7 @@ class Deconvolver:
     dtype : float32 or float64
         The precision to compute in, and the dtype of the results; images of other dtypes are converted as they are read.
     boundary : str, optional
-        As in ``wiener`` and ``richardson_lucy``. None takes each method's own default, "reflect" and "unknown".
+        As in ``wiener`` and ``richardson_lucy``. None takes each method's own default, "edge" and "unknown".
     channel_axis, n_threads, backend, device
         As in ``wiener``. Without ``device`` a plan is kept for each device that an image came from.
 
@@ -94,7 +92,7 @@ class Deconvolver:
             keep=True,
         )
         # A backend that cannot, or a PSF that does not fit, is an error now, not later.
-        self._problem.backend("wiener", self._boundary or "reflect")
+        self._problem.backend("wiener", self._boundary or DEFAULT_BOUNDARY["wiener"])
         if self._boundary is not None:
             self._problem.frame(self._boundary)
         self._start()
@@ -136,7 +134,7 @@ class Deconvolver:
         out: Any = None,
     ) -> NDArray[Any]:
         """As the function ``wiener``, for an image of the plan's shape; the result has the plan's dtype."""
-        boundary = as_boundary(self._boundary or _DEFAULT_BOUNDARY["wiener"], "wiener")
+        boundary = as_boundary(self._boundary or DEFAULT_BOUNDARY["wiener"], "wiener")
         array = self._image(image)
         balance = as_number(balance, "balance")
         with self._turn():
@@ -163,7 +161,7 @@ class Deconvolver:
             result: NDArray[Any] = run_richardson_lucy(
                 self._problem,
                 array,
-                self._boundary or _DEFAULT_BOUNDARY["richardson_lucy"],
+                self._boundary or DEFAULT_BOUNDARY["richardson_lucy"],
                 out,
                 num_iter=num_iter,
                 acceleration=acceleration,
@@ -240,7 +238,7 @@ def estimate_memory(
         As the call.
     """
     as_choice(method, "method", ("wiener", "richardson_lucy"))
-    boundary = as_boundary(_DEFAULT_BOUNDARY[method] if boundary is None else boundary, method)
+    boundary = as_boundary(DEFAULT_BOUNDARY[method] if boundary is None else boundary, method)
     layout = Layout.of(_as_shape(shape, "shape"), _as_shape(psf_shape, "psf_shape"), channel_axis)
     psfs = layout.planes[-1] if layout.psf_per_channel else 1
     try:

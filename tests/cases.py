@@ -22,7 +22,7 @@ from fastdeblur.backends import Spec
 WIENER_TOLERANCE = MappingProxyType({"float32": 2e-5, "float64": 1e-11})
 RL_TOLERANCE = MappingProxyType({"float32": 1e-4, "float64": 1e-9})
 
-DEFAULT_BOUNDARY = {"wiener": "reflect", "richardson_lucy": "unknown"}
+DEFAULT_BOUNDARY = {"wiener": "edge", "richardson_lucy": "unknown"}
 
 
 # ------------------------------------------------------------------------------------------------------- PSFs

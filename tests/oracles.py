@@ -107,7 +107,7 @@ def wiener(
     *,
     grid: Sequence[int],
     reg: np.ndarray | None = None,
-    boundary: str = "reflect",
+    boundary: str = "edge",
 ) -> np.ndarray:
     """argmin |H x - y|^2 + balance |R x|^2 on a periodic grid, by dense normal equations.
 

@@ -157,7 +157,8 @@ def test_a_file_is_replaced_only_when_told(place):
         (["text.png"], "text.png: expected a PNG, JPEG or TIFF image"),
         (["cut.png"], "cut.png: the PNG is truncated"),
         (["cut.jpg"], "cut.jpg: the JPEG cannot be decoded"),
-        (["folder.png"], "folder.png: Is a directory"),
+        (["folder.png"], "IN: folder.png: expected PNG, JPEG or TIFF files, got a directory"),
+        (["folder"], "IN: folder: expected PNG, JPEG or TIFF files, got a directory"),
         (["nan.tif"], "nan.tif: expected finite values"),
         (["photo.png", "cut.png"], "cut.png"),
     ],
@@ -171,6 +172,7 @@ def test_unusable_inputs_are_refused_before_any_work(place, inputs, says):
     data = (place / "cut.jpg").read_bytes()
     (place / "cut.jpg").write_bytes(data[: len(data) // 2])
     (place / "folder.png").mkdir()
+    (place / "folder").mkdir()
     tifffile.imwrite("nan.tif", np.full((9, 9), np.nan, np.float32))
     refused(place, *inputs, "-o", "new/", "--psf", "gaussian:1", says=says)
     assert not (place / "new").exists()
@@ -631,7 +633,7 @@ def test_one_plan_is_kept_at_a_time(place):
     restorer = restore.Restorer(settings, generators.gaussian(1))
     plans = []
     for width in (10, 11, 11, 12):
-        picture = images.Picture(place / "x", "PNG", [images.Page(np.ones((9, width), np.uint8))], 1.0)
+        picture = images.Picture(place / "x", "PNG", [images.Page(np.ones((9, width), np.uint8))])
         restorer.pages(picture)
         plans.append(ref(restorer._plan[1]))
     collect()
@@ -664,6 +666,53 @@ def test_warnings_are_one_line(place):
         result.stderr.strip()
     ]
     assert result.stderr.startswith("fastdeblur: warning: psf: ")
+
+
+def test_metadata_too_long_for_a_jpeg_are_refused_before_any_work(place):
+    from PIL.PngImagePlugin import PngInfo
+
+    for length in (65504, 65505):  # a segment of 65535 bytes: its length, 29 bytes of Adobe's name, XMP
+        text = PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", "x" * length)
+        Image.open("photo.png").save(f"{length}.png", pnginfo=text)
+    exif = Image.Exif()
+    exif[0x010E] = "d" * 70_000
+    Image.open("photo.png").save("exif.png", exif=exif.tobytes())
+    options = ("--psf", "gaussian:1", "-n", "1")
+    assert deblur("65504.png", "-o", "out.jpg", *options).exit_code == 0
+    with Image.open("out.jpg") as image:
+        assert image.info["xmp"] == b"x" * 65504
+    says = "OUT: JPEG holds at most 65504 bytes of XMP, but 65505.png has 65505: x.jpg"
+    refused(place, "65505.png", "-o", "x.jpg", *options, says=says)
+    says = "OUT: JPEG holds at most 65527 bytes of EXIF, but exif.png has 7"
+    refused(place, "exif.png", "-o", "x.jpg", *options, says=says)
+
+
+@pytest.mark.parametrize("rows", [65500, 65501])
+def test_a_jpeg_holds_so_many_rows(place, rows):
+    (place / "tall.png").write_bytes(imagecodecs.png_encode(np.zeros((rows, 1), np.uint8)))
+    options = ("tall.png", "-o", "x.jpg", "--psf", "gaussian:1,0", "-m", "wiener", "--boundary", "periodic")
+    if rows == 65500:
+        assert deblur(*options).exit_code == 0
+    else:
+        refused(place, *options, says="JPEG holds at most 65500 rows and columns, but tall.png has 65501 x 1")
+
+
+@pytest.mark.parametrize(
+    "name", ["\N{GRINNING FACE}" * 62 + ".png", "x" * 251 + ".png"], ids=["emoji", "ascii"]
+)
+def test_the_longest_names_can_be_written(place, name):
+    assert deblur("photo.png", "-o", name, "--psf", "gaussian:1", "-n", "1").exit_code == 0
+    assert files(place) == sorted(["photo.png", name])
+
+
+def test_an_enlarged_psf_is_taken_as_it_was(place):
+    spec = "camera_shake:9,2"
+    for name, zoom in (("small.png", 1), ("large.png", 4)):
+        assert run("psf", spec, "--zoom", zoom, "-o", name).exit_code == 0
+        assert deblur("photo.png", "-o", f"by_{name}", "--psf", name, "-n", "2").exit_code == 0
+    assert imagecodecs.png_decode((place / "large.png").read_bytes()).shape == (36, 36)
+    assert (place / "by_large.png").read_bytes() == (place / "by_small.png").read_bytes()
 
 
 def test_a_failure_in_the_middle_keeps_what_is_done(place, monkeypatch):

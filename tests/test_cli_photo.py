@@ -191,10 +191,35 @@ def test_options_reach_the_library(place, answers):
     for given in asked:
         assert given.pop("callback") is None
         assert given.pop("full") is True
+        assert given.pop("psf") is None
     assert asked == [
         {"kind": "auto", "quality": "best", "gamma": "none", "channel_axis": -1, "n_threads": 0},
         {"kind": "shake", "quality": "fast", "gamma": "none", "channel_axis": -1, "n_threads": 2},
     ]
+
+
+@pytest.mark.parametrize("quality", ["best", "fast"])
+def test_a_known_psf_is_undone_by_the_same_solver(place, quality):
+    """Of any size: no blur has to be found. The light is the library's own, so that only rounding lies between."""
+    kernel = generators.motion(9, 20)
+    for name in ("photo.png", "small.png"):
+        result = deblur(
+            name, "-o", "out.png", "--overwrite", "--psf", "motion:9,20", "-m", "hyper-laplacian", "--quality", quality
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        assert result.stdout.splitlines()[1].startswith(f"{name}: noise ")
+        assert result.stdout.endswith("% of white, undone by hyper-laplacian\n")
+        pixels = np.asarray(Image.open(name))
+        expected = fastdeblur.deblur(pixels, kernel, quality=quality, channel_axis=-1)
+        assert np.abs(np.asarray(Image.open("out.png")).astype(int) - expected).max() <= 1
+        assert np.abs(expected.astype(int) - pixels).mean() > 3
+
+
+def test_a_psf_larger_than_the_picture_is_found_before_any_work(place):
+    result = deblur("photo.png", "small.png", "-o", "new/", "--psf", "gaussian:20", "-m", "hyper-laplacian")
+    assert result.exit_code == 2
+    assert "psf: expected at most the image's size (70, 80), got shape" in result.stderr
+    assert not (place / "new").exists()
 
 
 def test_pages_and_many_files(place, answers):
@@ -226,7 +251,26 @@ def test_pages_and_many_files(place, answers):
         (["--volume"], "--volume: needs --psf"),
         (["--backend", "numpy"], "--backend: needs --psf"),
         (["--psf", "motion:3", "--kind", "motion"], "--kind: has no meaning with --psf"),
-        (["--psf", "motion:3", "--quality", "fast"], "--quality: has no meaning with --psf"),
+        (
+            ["--psf", "motion:3", "--quality", "fast"],
+            "--quality: needs --method hyper-laplacian, or no --psf",
+        ),
+        (["-m", "hyper-laplacian"], "--method: needs --psf"),
+        *(
+            (
+                ["--psf", "motion:3", "-m", "hyper-laplacian", *option],
+                f"{option[0]}: has no meaning for --method hyper-laplacian",
+            )
+            for option in (
+                ["--kind", "motion"],
+                ["--balance", "1"],
+                ["--num-iter", "3"],
+                ["--boundary", "zero"],
+                ["--volume"],
+                ["--backend", "numpy"],
+                ["--device", "cpu"],
+            )
+        ),
         (["--gamma", "x"], "--gamma: expected auto, srgb, none or a number"),
     ],
 )

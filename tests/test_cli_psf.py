@@ -184,6 +184,22 @@ def test_eight_bits_and_an_enlarged_picture(place):
     assert picture.shape == (7, 35)
 
 
+def test_an_enlarged_picture_is_read_as_it_was(place):
+    from fastdeblur.cli import images, png
+
+    assert run("motion:9,20", "-o", "k1.png").exit_code == 0
+    assert run("motion:9,20", "-o", "k5.png", "--zoom", "5").exit_code == 0
+    np.testing.assert_array_equal(psfspec.parse("k5.png", 2), psfspec.parse("k1.png", 2))
+    enlarged = images.read(place / "k5.png")
+    assert png.zoom_of(enlarged.metadata.native) == 5
+    assert png.zoom_of(images.read(place / "k1.png").metadata.native) == 1
+    for changed in (enlarged.pages[0].pixels[1:], enlarged.pages[0].pixels ^ np.eye(1, 45, 7, np.uint16)):
+        enlarged.pages = [images.Page(np.ascontiguousarray(changed))]
+        images.write(enlarged, place / "changed.png", overwrite=True)
+        with pytest.raises(UsageError, match=r"^--psf: changed\.png: expected a picture enlarged 5 times"):
+            psfspec.parse("changed.png", 2)
+
+
 def test_signals_and_volumes(place):
     assert (
         run("gaussian:1", "--axes", "1", "-o", "k.npy", "-o", "k.png", "-o", "k.tif", "--draw").exit_code == 0
@@ -237,6 +253,20 @@ def test_bad_outputs_are_refused(place, options, says):
     assert says in result.stderr
     assert (place / "old.npy").read_bytes() == b"old"
     assert sorted(p.name for p in place.iterdir()) == ["folder.npy", "old.npy"]
+
+
+@pytest.mark.parametrize("name", ["k.npy", "k.tif"])
+def test_a_disk_that_takes_no_more_is_told(place, name):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        result = run("gaussian:30", "-o", name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert result.exit_code == 1
+    assert result.stderr == f"fastdeblur: {name}: cannot be written: File too large\n"
+    assert not list(place.iterdir())
 
 
 def test_overwrite_and_a_write_that_fails(place, monkeypatch):

@@ -92,7 +92,7 @@ def test_default_boundaries_are_the_functions(backend, rng):
     image, psf = rng.uniform(0.2, 1, (31, 37)).astype(np.float32), lopsided(5, 4)
     plan = Deconvolver(image.shape, psf, backend=backend)
     np.testing.assert_array_equal(
-        plan.wiener(image, 0.1), fastdeblur.wiener(image, psf, 0.1, boundary="reflect", backend=backend)
+        plan.wiener(image, 0.1), fastdeblur.wiener(image, psf, 0.1, boundary="edge", backend=backend)
     )
     np.testing.assert_array_equal(
         plan.richardson_lucy(image, 3),
@@ -213,7 +213,10 @@ def test_a_pickle_does_not_grow_with_the_image(backend):
 
 
 IN_ANOTHER_PROCESS = """
-import pickle, sys
+import os, pickle, sys
+if "FASTDEBLUR_STANDIN" in os.environ:  # it stands in for a device there too
+    import standin_session
+    standin_session.pytest_sessionstart()
 plan, image, k = pickle.load(sys.stdin.buffer)
 pickle.dump((plan.wiener(image, 0.1), plan.richardson_lucy(image, k), plan), sys.stdout.buffer)
 """

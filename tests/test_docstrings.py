@@ -104,7 +104,7 @@ def test_signatures_are_the_published_ones():
         for name, s in text.items()
     }
     assert plain["wiener"] == (
-        "(image,psf,balance,*,reg='laplacian',boundary='reflect',channel_axis=None,out=None,n_threads=0,"
+        "(image,psf,balance,*,reg='laplacian',boundary='edge',channel_axis=None,out=None,n_threads=0,"
         "backend='auto',device=None)"
     )
     assert plain["richardson_lucy"] == (

@@ -26,6 +26,8 @@ from fastdeblur.cli import exif, floats, images, tiffstack  # noqa: E402
 from fastdeblur.cli.failure import UsageError, WorkError  # noqa: E402
 from fastdeblur.cli.light import fill_hidden  # noqa: E402
 from fastdeblur.cli.restore import Restorer, Settings, volume_order  # noqa: E402
+from fastdeblur.cli.stack import Stack  # noqa: E402
+from fastdeblur.errors import InvalidArgument  # noqa: E402
 
 XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'></x:xmpmeta>"
 
@@ -163,7 +165,7 @@ def test_png_gamma_chunk_is_followed(tmp_path):
         content = b"gAMA" + struct.pack(">I", stored)
         chunk = struct.pack(">I", 4) + content + struct.pack(">I", zlib.crc32(content))
         (tmp_path / "g.png").write_bytes(data[:33] + chunk + data[33:])
-        assert images.read(tmp_path / "g.png").gamma == expected
+        assert images.read(tmp_path / "g.png").pages[0].gamma == expected
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
@@ -194,6 +196,77 @@ def test_jpeg_keeps_mode_and_metadata(tmp_path, mode):
         assert image.getexif()[0x0112] == 6  # the tag stays, and the pixels stay as they are stored
         if mode == "RGB":
             assert image.layer[0][1:3] == image.layer[1][1:3]  # 4:4:4
+
+
+def segment(number, content):
+    return struct.pack(">BBH", 0xFF, 0xE0 + number, len(content) + 2) + content
+
+
+def jpeg_with(*segments, behind=b"", **options):
+    buffer = io.BytesIO()
+    Image.fromarray(random((16, 16), "uint8")).save(buffer, "JPEG", **options)
+    data = buffer.getvalue()
+    after = 4 + int.from_bytes(data[4:6], "big")  # the JFIF segment
+    return data[:after] + b"".join(segments) + data[after:] + behind
+
+
+def test_xmp_of_several_segments_is_kept(tmp_path, capsys):
+    name = b"A" * 32
+    header = b"http://ns.adobe.com/xmp/extension/\0" + name
+    text = b"x" * 100_000
+    parts = [
+        header + struct.pack(">II", len(text), at) + text[at : at + 60_000]
+        for at in range(0, len(text), 60_000)
+    ]
+    first = b"<x xmpNote:HasExtendedXMP='" + name + b"'/>"
+    (tmp_path / "a.jpg").write_bytes(jpeg_with(*(segment(1, part) for part in parts), xmp=first))
+    result = through(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    assert result.notes == []
+    with Image.open(tmp_path / "b.jpg") as image:
+        found = [content for kind, content in image.applist if kind == "APP1"]
+    assert found == [b"http://ns.adobe.com/xap/1.0/\0" + first, *parts]
+    assert capsys.readouterr().err == ""
+    result = through(tmp_path / "a.jpg", tmp_path / "b.png")
+    assert result.metadata.xmp == first
+    assert (
+        "a.jpg: of its XMP, which takes several segments, only the first is kept" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (jpeg_with(), []),
+        (jpeg_with(behind=bytes(100)), []),
+        (jpeg_with(segment(13, b"Photoshop 3.0\0"), segment(12, b"Ducky\0"), comment=b"c"), []),
+        (jpeg_with(segment(1, b"Exif\0\0" + jpeg_with())), []),  # pictures in segments are thumbnails
+        (
+            jpeg_with(behind=b"ftypmp42" + bytes(5) + b"v"),
+            ["14 bytes behind the picture, such as the video of a motion photo, are not kept"],
+        ),
+        (
+            jpeg_with(behind=bytes(6) + jpeg_with() + b"ftyp"),
+            ["only the first of its pictures is kept", "4 bytes behind the picture, such as the video"],
+        ),
+        (jpeg_with(progressive=True, behind=b"\xff\xd8\xffwhat"), ["7 bytes behind"]),
+        (
+            jpeg_with(segment(11, b"JP\0\0box")),
+            ["its JUMBF boxes (APP11), such as C2PA's content credentials"],
+        ),
+        (
+            jpeg_with(segment(10, b"AROT"), segment(2, b"FPXR\0"), segment(1, b"FLIR\0")),
+            [
+                "what other programs or the camera's maker stored in its segments APP1, APP2, APP10 is not kept"
+            ],
+        ),
+    ],
+)
+def test_what_a_jpeg_loses_is_told(tmp_path, data, says):
+    (tmp_path / "a.jpg").write_bytes(data)
+    notes = images.read(tmp_path / "a.jpg").notes
+    assert len(notes) == len(says)
+    for note, text in zip(notes, says, strict=True):
+        assert note.startswith(f"{tmp_path / 'a.jpg'}: {text}")
 
 
 def test_jpeg_of_four_inks_is_refused(tmp_path):
@@ -376,6 +449,39 @@ def test_volume_runs_along_z(tmp_path):
     found = np.stack([page.pixels for page in result.pages[:5]])
     expected = richardson_lucy(stack[0], kernel, 2, backend="numpy")
     np.testing.assert_array_equal(found, np.rint(np.clip(expected, 0, 65535)).astype(np.uint16))
+
+
+@pytest.mark.parametrize("gamma", [None, "srgb", 1.0])
+def test_each_page_of_a_tiff_has_its_own_gamma(tmp_path, gamma):
+    """A grey page is linear light and one in colour sRGB, whichever is first: as each of them alone."""
+    pages = {"rgb": random((20, 16, 3), "uint8"), "minisblack": random((20, 16), "uint8")}
+    kernel = np.ones((1, 5))
+    alone = {}
+    for name, pixels in pages.items():
+        tifffile.imwrite(tmp_path / f"{name}.tif", pixels, photometric=name)
+        result = through(tmp_path / f"{name}.tif", tmp_path / f"{name}2.tif", psf=kernel, gamma=gamma)
+        alone[name] = result.pages[0].pixels
+    for order in (list(pages), list(pages)[::-1]):
+        source = tmp_path / f"{order[0]}_first.tif"
+        with tifffile.TiffWriter(source) as writer:
+            for name in order:
+                writer.write(pages[name], photometric=name, metadata=None)
+        result = through(source, tmp_path / f"{order[0]}_first2.tif", psf=kernel, gamma=gamma)
+        for page, name in zip(result.pages, order, strict=True):
+            np.testing.assert_array_equal(page.pixels, alone[name])
+
+
+def test_a_volume_has_one_gamma(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for photometric in ("rgb", "minisblack"):  # of the latter the three samples are bands
+            writer.write(
+                random((9, 8, 3), "uint8"), photometric=photometric, planarconfig="contig", metadata=None
+            )
+    picture = images.read(tmp_path / "a.tif")
+    picture.stacks = [Stack("Z", (2,), {(0,): 0, (1,): 1})]
+    with pytest.raises(InvalidArgument, match="expected pages of one gamma in a volume"):
+        Restorer(settings(), np.ones((1, 1, 1))).check(picture, volume=True)
+    Restorer(settings(gamma=1.0), np.ones((1, 1, 1))).check(picture, volume=True)
 
 
 KERNEL_3D = np.ones((3, 1, 1))
@@ -826,7 +932,7 @@ def test_what_is_cut_at_the_top_is_counted(tmp_path):
 @pytest.mark.parametrize(("cut", "says"), [((0, 0), False), ((1, 1000), False), ((2, 1000), True)])
 def test_a_share_that_is_cut_is_told_from_a_thousandth_on(cut, says):
     page = images.Page(np.zeros((2, 2), np.uint8), cut=cut)
-    note = floats.cut_note(images.Picture(Path("a.png"), "PNG", [page], "srgb"))
+    note = floats.cut_note(images.Picture(Path("a.png"), "PNG", [page]))
     assert (note is not None) == says
     if note:
         assert note == (
@@ -1120,6 +1226,24 @@ def test_nothing_is_left_where_writing_fails(tmp_path, monkeypatch):
     with pytest.raises(WorkError, match=r"x\.png: cannot be written: No space left"):
         images.write(picture, tmp_path / "out" / "x.png", overwrite=False)
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_disk_that_takes_no_more_of_a_tiff_is_told(tmp_path):
+    resource = pytest.importorskip("resource")
+    tifffile.imwrite(
+        tmp_path / "a.tif", random((200, 200), "uint16")
+    )  # NumPy writes it, as it is not compressed
+    picture = images.read(tmp_path / "a.tif")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(
+            WorkError, match=r"x\.tif: cannot be written: the disk took only \d+ of 40000 values"
+        ):
+            images.write(picture, tmp_path / "x.tif", overwrite=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

@@ -20,7 +20,7 @@ from fastdeblur._geometry import Frame
 
 from cases import box
 
-DEFAULT_BOUNDARY = {"wiener": "reflect", "richardson_lucy": "unknown"}
+DEFAULT_BOUNDARY = {"wiener": "edge", "richardson_lucy": "unknown"}
 
 # (method, image shape, PSF shape, keyword arguments of the call but weights)
 SITUATIONS = [

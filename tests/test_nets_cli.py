@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -102,7 +103,7 @@ def test_a_network_that_takes_a_psf(place):
     assert "psf: expected an array, which the network 'wiener' takes" in refused.stderr
     assert run(*arguments, "--psf", "motion:5,30").exit_code == 0
     kernel = fastdeblur.psf.motion(5, 30)
-    wanted = fastdeblur.wiener(place[..., 0] / 255, kernel, np.exp(-5.0), reg="identity")
+    wanted = fastdeblur.wiener(place[..., 0] / 255, kernel, np.exp(-5.0), reg="identity", boundary="reflect")
     assert np.abs(opened("out.png") - np.clip(wanted, 0, 1) * 255).max() <= 1.01
 
 
@@ -122,6 +123,33 @@ def test_noise_and_memory_reach_the_network(place, monkeypatch):
         "deblur", "grey.png", "-o", "b.png", "--psf", "motion:5", "--noise", "-1", "--model", "dwdn-s"
     )
     assert "noise: expected a finite number > 0, got -1" in refused.stderr
+
+
+@pytest.mark.parametrize("backend", ["auto", "numpy"])
+def test_too_little_memory_is_told_in_megabytes_before_any_work(place, tmp_path, monkeypatch, backend):
+    monkeypatch.setattr(nets.Model, "__call__", None)
+    Image.fromarray(np.zeros((256, 320, 3), np.uint8)).save("large.png")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    arguments = ("--model", "nafnet-s", "--backend", backend, "--max-memory", "1")
+    result = run("deblur", "rgb.png", "large.png", "-o", "out/", *arguments)
+    assert result.exit_code == 2, result.output
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("fastdeblur: --max-memory: ")
+    assert ".png: " in line
+    assert " MB" in line
+    assert "bytes" not in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_the_memory_that_is_asked_for_is_enough(place):
+    Image.fromarray(np.zeros((256, 320, 3), np.uint8)).save("large.png")
+    arguments = ("deblur", "large.png", "-o", "out.png", "--model", "nafnet-s", "--max-memory")
+    said = run(*arguments, "1").stderr
+    least = re.search(r"expected at least (\d+) MB for a frame of 256 x 320 pixels, got 1$", said.strip())
+    if least is None:
+        pytest.skip("the compiled engine for networks is not built")
+    assert run(*arguments, int(least[1]) - 1).exit_code == 2
+    assert run(*arguments, least[1]).exit_code == 0
 
 
 REFUSED = [

@@ -168,7 +168,7 @@ def deblur(
     boundary: Annotated[
         Boundary | None,
         typer.Option(
-            help="What lies beyond the frame (default: unknown for richardson-lucy, reflect for wiener)."
+            help="What lies beyond the frame (default: unknown for richardson-lucy, edge for wiener)."
         ),
     ] = None,
     volume: Annotated[
@@ -427,6 +427,7 @@ def _plan_outputs(inputs: list[Path], output: str, overwrite: bool) -> list[tupl
     images.check_directory(place, "OUT")
     taken: dict[Path, Path] = {}
     for path, target in jobs:
+        images.check_input(path)
         images.format_of(target)
         if target in taken:
             raise UsageError(f"OUT: {taken[target]} and {path} would both be written to {target}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdeblur.cli.failure import UsageError, WorkError
+from fastdeblur.cli.failure import UsageError, WorkError, note
 from fastdeblur.cli.stack import Stack
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -45,6 +46,7 @@ class Page:
     alpha: int | None = None  # index of the alpha sample
     associated: bool = False  # colour is premultiplied by alpha
     inverted: bool = False  # 0 is white (TIFF's MINISWHITE)
+    gamma: str | float = 1.0  # how its colours are encoded: "srgb", or an exponent (1.0: linear light)
     peak: float | None = None  # what white is in floats that were integers in the file
     # Of a result: how many values were cut to the dtype's largest, and how many had been below it.
     cut: tuple[int, int] = (0, 0)
@@ -60,12 +62,11 @@ class Page:
 
 @dataclass
 class Picture:
-    """A file: its pages and what goes with them. gamma: "srgb", or an exponent (1.0: linear light)."""
+    """A file: its pages and what goes with them."""
 
     path: Path
     format: str
     pages: list[Page]
-    gamma: str | float
     metadata: Metadata = field(default_factory=Metadata)
     stacks: list[Stack] = field(default_factory=list)  # what its pages make, as far as the file says so
     notes: list[str] = field(default_factory=list)
@@ -94,15 +95,22 @@ def check_size(width: int, height: int, limit: int) -> None:
         )
 
 
+def check_input(path: Path) -> None:
+    """Refuse a directory, before a name is made of its name."""
+    if os.path.isdir(path):
+        raise UsageError(
+            f"IN: {path}: expected PNG, JPEG or TIFF files, got a directory: name the files in it"
+        )
+
+
 def read(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode a file completely. Raises UsageError, naming the file and what is wrong with it."""
     from fastdeblur.cli import jpeg, png, tiff
 
+    check_input(path)
     try:
         mode = path.stat().st_mode
-        if not (
-            stat.S_ISREG(mode) or stat.S_ISDIR(mode)
-        ):  # a pipe would be waited for; a directory says so itself
+        if not stat.S_ISREG(mode):  # a pipe would be waited for
             raise UnreadableError("expected a regular file, got a pipe or a device")
         with path.open("rb") as file:
             head = file.read(8)
@@ -141,6 +149,8 @@ def check_place(out: Path, argument: str) -> None:
 
 def check_fits(picture: Picture, out: Path) -> None:
     """Refuse, before any work, an output format that cannot hold the picture."""
+    from fastdeblur.cli import jpeg
+
     kind = format_of(out)
     if kind == "TIFF":
         return
@@ -160,6 +170,8 @@ def check_fits(picture: Picture, out: Path) -> None:
         raise UsageError(
             f"OUT: {kind} holds grey or RGB, but {picture.path} has {samples} samples a pixel: {out}"
         )
+    if kind == "JPEG" and (why := jpeg.why_not(picture)):
+        raise UsageError(f"OUT: JPEG holds {why}: {out}")
 
 
 def write(picture: Picture, out: Path, overwrite: bool) -> None:
@@ -169,6 +181,8 @@ def write(picture: Picture, out: Path, overwrite: bool) -> None:
     encode: Callable[[Picture, Path], None] = {"PNG": png.write, "JPEG": jpeg.write, "TIFF": tiff.write}[
         format_of(out)
     ]
+    if format_of(out) != "JPEG" and jpeg.more_xmp(picture):
+        note(f"{picture.path}: of its XMP, which takes several segments, only the first is kept in {out}")
     with writing(out, overwrite) as temporary:
         encode(picture, temporary)
 
@@ -187,8 +201,18 @@ def writing(out: Path, overwrite: bool) -> Iterator[Path]:
         with replacing(out, overwrite) as temporary:
             yield temporary
     except (OSError, ValueError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise WorkError(f"{out}: cannot be written: {reason}") from error
+        raise WorkError(f"{out}: cannot be written: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> object:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    # NumPy's tofile keeps to itself why the disk took no more.
+    if found := re.fullmatch(r"(\d+) requested and (\d+) written", str(error)):
+        return (
+            f"the disk took only {found[2]} of {found[1]} values: it is full, or the file is too large for it"
+        )
+    return error
 
 
 @contextmanager
@@ -198,7 +222,9 @@ def replacing(out: Path, overwrite: bool) -> Iterator[Path]:
     A link stays one: what it points at is replaced.
     """
     named, out = out, Path(os.path.realpath(out))
-    handle, name = tempfile.mkstemp(prefix=f".{out.name[:80]}.", suffix=".part", dir=out.parent)
+    # File systems count a name's bytes, up to 255.
+    start = os.fsencode(out.name)[:80].decode("utf-8", "ignore")
+    handle, name = tempfile.mkstemp(prefix=f".{start}.", suffix=".part", dir=out.parent)
     os.close(handle)
     temporary = Path(name)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from fastdeblur.cli.images import Metadata, Page, Picture, UnreadableError, chec
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_KEYWORD = b"XML:com.adobe.xmp"
+_ZOOM_KEYWORD = b"fastdeblur zoom"
 
 _KEPT = set(b"iCCP sRGB gAMA cHRM cICP mDCV mDCv cLLI cLLi eXIf pHYs sPLT tEXt zTXt iTXt tIME".split())
 _SAME_LAYOUT_ONLY = {b"bKGD", b"sBIT"}  # they follow the colour type and the bit depth
@@ -59,14 +61,14 @@ def read(path: Path, max_pixels: int) -> Picture:
         pixels = pixels[..., 0]
     samples = 1 if pixels.ndim == 2 else pixels.shape[2]
     alpha = samples - 1 if samples in (2, 4) else None
-    page = Page(pixels, colours=3 if samples > 2 else 1, alpha=alpha)
     written_type = {1: 0, 2: 4, 3: 2, 4: 6}[samples]
     kept = [
         chunk
         for chunk in others
         if chunk[0] in _KEPT or (chunk[0] in _SAME_LAYOUT_ONLY and written_type == colour_type and depth >= 8)
     ]
-    return Picture(path, "PNG", [page], _gamma(kept), _metadata(kept))
+    page = Page(pixels, colours=3 if samples > 2 else 1, alpha=alpha, gamma=_gamma(kept))
+    return Picture(path, "PNG", [page], _metadata(kept))
 
 
 def _gamma(chunks: list[Chunk]) -> str | float:
@@ -97,6 +99,20 @@ def _metadata(chunks: list[Chunk]) -> Metadata:
             if x and y:
                 metadata.dpi = (x * 0.0254, y * 0.0254)
     return metadata
+
+
+def enlarged(zoom: int) -> list[Chunk]:
+    """Chunks that say that each pixel was repeated so many times along both axes."""
+    return [(b"tEXt", _ZOOM_KEYWORD + b"\0" + str(zoom).encode("ascii"))] if zoom > 1 else []
+
+
+def zoom_of(chunks: list[Chunk]) -> int:
+    """What `enlarged` said; 1 for a picture that says nothing."""
+    for kind, content in chunks:
+        keyword, _, value = content.partition(b"\0")
+        if kind == b"tEXt" and keyword == _ZOOM_KEYWORD and re.fullmatch(rb"[1-9]\d{0,2}", value):
+            return int(value)
+    return 1
 
 
 def _inflate(data: bytes, limit: int = 1 << 26) -> bytes | None:

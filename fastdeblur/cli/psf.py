@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -12,9 +13,9 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from fastdeblur.cli import draw, images, psfspec
-from fastdeblur.cli.failure import UsageError, WorkError, reported
-from fastdeblur.cli.images import Page, Picture
+from fastdeblur.cli import draw, images, png, psfspec
+from fastdeblur.cli.failure import UsageError, reported
+from fastdeblur.cli.images import Metadata, Page, Picture
 
 _SUFFIXES = (".npy", ".png", ".tif", ".tiff")
 
@@ -46,7 +47,7 @@ def psf(
     """Make a point-spread function: write it to files, draw it, or say its shape.
 
     A .npy or .tif file holds the values, which sum to 1; a PNG is scaled to be seen. `fastdeblur deblur --psf` reads
-    all of them. A file is written whole or not at all.
+    all of them, an enlarged PNG as what it was. A file is written whole or not at all.
     """
     with reported():
         if bits not in (8, 16):
@@ -84,17 +85,18 @@ def _plan(targets: list[Path], overwrite: bool) -> list[Path]:
 def _write(kernel: NDArray[Any], out: Path, bits: int, zoom: int, overwrite: bool) -> None:
     suffix = out.suffix.lower()
     if suffix == ".npy":
-        try:
-            with images.replacing(out, overwrite) as temporary, temporary.open("wb") as file:
-                np.save(file, kernel)
-        except OSError as error:
-            raise WorkError(f"{out}: cannot be written: {error.strerror or error}") from error
+        with images.writing(out, overwrite) as temporary:
+            stored = io.BytesIO()  # np.save into a file would not say why the disk took no more
+            np.save(stored, kernel)
+            temporary.write_bytes(stored.getvalue())
         return
+    picture = Picture(out, "PSF", [])
     if suffix == ".png":
+        picture = Picture(out, "PNG", [], Metadata(native=png.enlarged(zoom)))
         values = draw.grey(draw.flat(kernel), bits, zoom)
     else:
         values = kernel.astype(np.float32)
         values = values[None] if values.ndim == 1 else values
     planes = values if values.ndim == 3 else values[None]
-    pages = [Page(np.ascontiguousarray(plane)) for plane in planes]
-    images.write(Picture(out, "PSF", pages, 1.0), out, overwrite)
+    picture.pages += [Page(np.ascontiguousarray(plane)) for plane in planes]
+    images.write(picture, out, overwrite)

@@ -282,6 +282,7 @@ def _load(spec: str, ndim: int, argument: str) -> NDArray[Any]:
 
 def _image(path: Path, argument: str) -> NDArray[Any]:
     from fastdeblur.cli.images import read, split_alpha
+    from fastdeblur.cli.png import zoom_of
     from fastdeblur.cli.restore import volume_order
 
     try:
@@ -299,7 +300,8 @@ def _image(path: Path, argument: str) -> NDArray[Any]:
             colour = colour[..., 0]
         planes.append(colour)
     if len(planes) == 1:
-        return planes[0]
+        zoom = zoom_of(picture.metadata.native) if picture.format == "PNG" else 1
+        return _reduced(planes[0], zoom, path, argument)
     try:
         order = volume_order(picture)
         if len(order) > 1:
@@ -307,3 +309,14 @@ def _image(path: Path, argument: str) -> NDArray[Any]:
     except ValueError as error:
         raise UsageError(f"{argument}: {path}: {error}") from error
     return np.stack([planes[index] for index in order[0]])
+
+
+def _reduced(plane: NDArray[Any], zoom: int, path: Path, argument: str) -> NDArray[Any]:
+    """A plane whose pixels `fastdeblur psf --zoom` has repeated, as it was before: enlarged it is another blur."""
+    small = plane[::zoom, ::zoom]
+    if not np.array_equal(small.repeat(zoom, axis=0).repeat(zoom, axis=1), plane):
+        raise UsageError(
+            f"{argument}: {path}: expected a picture enlarged {zoom} times by --zoom, as its text chunk says, but it has been "
+            f"changed since: make it again without --zoom"
+        )
+    return small

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastdeblur import Deconvolver, Iteration
+from fastdeblur._geometry import DEFAULT_BOUNDARY
 from fastdeblur._problem import Problem
 from fastdeblur.backends import Plane
 from fastdeblur.cli.images import Page, Picture, split_alpha
 from fastdeblur.cli.light import Floats, decode, encode, fill_hidden, precision, visible_part
 from fastdeblur.cli.stack import Stack, volumes
+from fastdeblur.errors import InvalidArgument
 from fastdeblur.ops import CHECKS
-
-_BOUNDARY = {"wiener": "reflect", "richardson_lucy": "unknown"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Settings:
     tol: float | None
     threads: int
     backend: str
-    gamma: str | float | None  # None: the picture's own
+    gamma: str | float | None  # None: each page's own
     device: str | None = None
 
 
@@ -51,10 +51,11 @@ class Restorer:
         """Raise what `pages` or `volume` would, without restoring anything: ValueError, or a FastdeblurError."""
         settings = self.settings
         method = settings.method.replace("-", "_")
-        boundary = settings.boundary or _BOUNDARY[method]
-        gamma = picture.gamma if settings.gamma is None else settings.gamma
+        boundary = settings.boundary or DEFAULT_BOUNDARY[method]
         for indices in volume_order(picture) if volume else [[i] for i in range(len(picture.pages))]:
             pages = [picture.pages[i] for i in indices]
+            if any(self._gamma(page) != self._gamma(pages[0]) for page in pages):
+                raise InvalidArgument("expected pages of one gamma in a volume, got sRGB and linear ones")
             first, _ = split_alpha(pages[0])
             problem = Problem(
                 (len(pages), *first.shape) if volume else first.shape,
@@ -71,7 +72,7 @@ class Restorer:
                 if page.pixels.dtype.kind == "u":
                     continue  # light that is never negative, and never too much
                 visible = visible_part(page)
-                light = fill_hidden(decode(page, gamma)[0], visible)
+                light = fill_hidden(decode(page, self._gamma(page))[0], visible)
                 if visible is not None:
                     visible = np.broadcast_to(
                         visible.reshape(visible.shape + (1,) * (light.ndim - 2)), light.shape
@@ -80,10 +81,9 @@ class Restorer:
 
     def pages(self, picture: Picture, callback: Callable[[Iteration], Any] | None = None) -> Picture:
         """A picture with each page deblurred by itself."""
-        gamma = picture.gamma if self.settings.gamma is None else self.settings.gamma
         done = []
         for page in picture.pages:
-            light, encoding = decode(page, gamma)
+            light, encoding = decode(page, self._gamma(page))
             visible = visible_part(page)
             light = self._solve(fill_hidden(light, visible), visible, page.colours > 1, callback)
             done.append(encode(page, light, encoding))
@@ -91,12 +91,11 @@ class Restorer:
 
     def volume(self, picture: Picture, callback: Callable[[Iteration], Any] | None = None) -> Picture:
         """A picture with its pages deblurred as a volume, or as several where it has further axes."""
-        gamma = picture.gamma if self.settings.gamma is None else self.settings.gamma
         order = volume_order(picture)
         done: list[Page] = list(picture.pages)
         for indices in order:
             pages = [picture.pages[i] for i in indices]
-            decoded = [decode(page, gamma) for page in pages]
+            decoded = [decode(page, self._gamma(page)) for page in pages]
             masks = [visible_part(page) for page in pages]
             visible = None
             if any(mask is not None for mask in masks):
@@ -113,6 +112,9 @@ class Restorer:
             for i, page, (_, encoding), plane in zip(indices, pages, decoded, light, strict=True):
                 done[i] = encode(page, plane, encoding)
         return replace(picture, pages=done)
+
+    def _gamma(self, page: Page) -> str | float:
+        return page.gamma if self.settings.gamma is None else self.settings.gamma
 
     def _solve(
         self,

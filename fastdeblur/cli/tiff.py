@@ -134,8 +134,7 @@ def _read(tif: Any, path: Path, max_pixels: int) -> Picture:
         notes.append(f"{path}: {planes}MetaMorph's tags (times, places, wavelengths) are not kept")
     pages = [_page(*each) for each in zip(stored, arrays, tags, strict=True)]
     stacks = tiffstack.stacks(tif, series, stored, behind)
-    gamma = "srgb" if pages[0].pixels.dtype == np.uint8 and tags[0].photometric == 2 else 1.0
-    return Picture(path, "TIFF", pages, gamma, _metadata(tif, tags[0]), stacks=stacks, notes=notes)
+    return Picture(path, "TIFF", pages, _metadata(tif, tags[0]), stacks=stacks, notes=notes)
 
 
 def _page(stored: Any, pixels: Any, tags: _PageTags) -> Page:
@@ -172,6 +171,7 @@ def _page(stored: Any, pixels: Any, tags: _PageTags) -> Page:
         alpha=alpha,
         associated=alpha is not None and tags.extrasamples[alpha - base] == 1,
         inverted=photometric == names.MINISWHITE,
+        gamma="srgb" if pixels.dtype == np.uint8 and photometric == names.RGB else 1.0,
         native=tags,
     )
 

@@ -24,7 +24,7 @@ class Search:
     kind: str
     quality: str
     threads: int
-    gamma: str | float | None  # None: the picture's own
+    gamma: str | float | None  # None: each page's own
 
 
 class Finder:
@@ -43,7 +43,7 @@ class Finder:
             colour, _ = split_alpha(page)
             if page.pixels.dtype.kind == "f":  # what alpha and gamma make of it counts
                 with np.errstate(over="ignore"):
-                    colour = fill_hidden(decode(page, self._gamma(picture))[0], visible_part(page))
+                    colour = fill_hidden(decode(page, self._gamma(page))[0], visible_part(page))
             try:
                 check_photo(colour, -1 if page.colours > 1 else None, small=self.psf is not None)
                 if self.psf is not None:
@@ -52,8 +52,8 @@ class Finder:
                 place = f"page {number}: " if len(picture.pages) > 1 else ""
                 raise InvalidArgument(f"{place}{error}") from None
 
-    def _gamma(self, picture: Picture) -> str | float:
-        return picture.gamma if self.search.gamma is None else self.search.gamma
+    def _gamma(self, page: Page) -> str | float:
+        return page.gamma if self.search.gamma is None else self.search.gamma
 
     def pages(
         self, picture: Picture, callback: Any = None, page_done: Callable[[], None] | None = None
@@ -65,7 +65,7 @@ class Finder:
         self.found = []
         done = []
         for page, alone in self._each(picture):
-            found, result = (None, page) if alone else self._page(page, self._gamma(picture), callback)
+            found, result = (None, page) if alone else self._page(page, self._gamma(page), callback)
             self.found.append(found)
             done.append(result)
             if page_done is not None:
@@ -77,7 +77,7 @@ class Finder:
         light, encoding = decode(page, gamma)
         found = fastdeblur.deblur(
             fill_hidden(light, visible_part(page)),
-            self.psf,
+            psf=self.psf,
             kind=self.search.kind,
             quality=self.search.quality,
             gamma="none",

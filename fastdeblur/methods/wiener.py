@@ -39,7 +39,7 @@ def wiener(
     balance: float,
     *,
     reg: Regularization = "laplacian",
-    boundary: str = "reflect",
+    boundary: str = "edge",
     channel_axis: int | None = None,
     out: Any = None,
     n_threads: int = 0,
@@ -67,9 +67,10 @@ def wiener(
         ``shape // 2``. A complex array is a transfer function on the half spectrum (the shape of ``numpy.fft.rfftn(image)``; only
         with ``boundary="periodic"``). A callable takes one frequency array per axis in cycles per pixel (broadcastable) and
         returns R there, real or complex.
-    boundary : "reflect", "edge", "zero" or "periodic"
-        What lies outside the frame: its mirror image, its border value, darkness, or the opposite side. For "reflect" and "edge"
-        the two borders' continuations fade into each other, so that the periodic transform sees no jump.
+    boundary : "edge", "reflect", "zero" or "periodic"
+        What lies outside the frame: its border value, its mirror image, darkness, or the opposite side. For "edge" and "reflect"
+        the two borders' continuations fade into each other, so that the periodic transform sees no jump. A mirrored motion runs at
+        another angle, which rings; where the blur has no direction both are alike.
     channel_axis : int, optional
         Axis of independent channels, None for none.
     out : array, optional
