@@ -347,7 +347,7 @@ class Layout:
             if axis and ndim == 4 and len(psf_shape) == 3 and psf_shape[axis - 1] == channels:
                 raise InvalidArgument(
                     f"psf: shape {psf_shape} reads as one 3-D PSF and as {channels} 2-D ones for an image of shape {shape}; for "
-                    f"the former pass np.stack([psf] * {channels}, {axis}), for the latter psf[np.newaxis]"
+                    f"the former pass np.stack([psf] * {channels}, {axis}), for the latter restore one image after the other"
                 )
         space = len(psf_spatial)
         if space > MAX_NDIM:

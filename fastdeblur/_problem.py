@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -82,8 +83,8 @@ class Problem:
                 self._plans[key] = (plan, frame)
             plan, frame = self._plans[key]
             _after_producers(planes)
-            groups = _in_groups(planes)
-            for plane in planes if len(groups) > 1 else ():
+            groups, on_host = _in_groups(planes), not isinstance(planes[0].image, DeviceArray)
+            for plane in planes if len(groups) > 1 and on_host else ():
                 CHECKS[method](plane, frame, self.dtype)  # nothing is written where one of any group is bad
             for group in groups:
                 plan.run(method, params, [p._replace(image=_native(p.image)) for p in group])
@@ -177,13 +178,13 @@ def _at_once(dtype: np.dtype[Any], pixels: int, planes: int) -> int:
 
 
 def _in_groups(planes: list[Plane]) -> list[list[Plane]]:
-    """All planes at once, or those whose copies may be there at once."""
+    """All planes at once, or those in a row that have one sigma and whose copies may be there at once."""
     image, most = planes[0].image, len(planes)
-    if isinstance(image, DeviceArray):
-        return [planes]
-    if copied_bytes(image.dtype, image.size, most) or not image.flags.aligned:
+    on_host = not isinstance(image, DeviceArray)
+    if on_host and (copied_bytes(image.dtype, image.size, most) or not image.flags.aligned):
         most = _at_once(image.dtype, image.size, most)
-    return [planes[first : first + most] for first in range(0, len(planes), most)]
+    alike = [list(group) for _, group in groupby(planes, lambda plane: plane.sigma)]
+    return [group[first : first + most] for group in alike for first in range(0, len(group), most)]
 
 
 def _native(image: AnyArray) -> AnyArray:

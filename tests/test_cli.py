@@ -389,6 +389,8 @@ def test_a_second_psf_is_refused(place):
         place, "photo.png", "-o", "x.png", "--psf", "motion:3", "--psf=gaussian:1",
         says="--psf: expected one, got several; blurs that follow one another are joined by +",
     )  # fmt: skip
+    shown = deblur("photo.png", "-o", "x.png", "--psf", "motion:3", "--psf=gaussian:1", "--help")
+    assert shown.exit_code == 0
     twice = deblur("photo.png", "-o", "x.png", "--psf", "motion:3", "-n", "2", "--num-iter", "1")
     assert twice.exit_code == 0, twice.output
 
@@ -500,7 +502,7 @@ def test_what_floats_cannot_stand_for_is_refused(place):
         ("photo.png", "x.jpg", "JPEG holds integers: x.jpg"),
         ("alpha.png", "x.tif", "--dtype: alpha.png: float32 is for pictures without alpha"),
         ("white.tif", "x.tif", "--dtype: white.tif: float32 is for pictures whose 0 is black"),
-        ("large.tif", "x.tif", "--dtype: large.tif: expected values that float32 holds, got 1e+300"),
+        ("large.tif", "x.tif", "--dtype: large.tif: expected values that float32 holds, got up to 1e+300"),
     ):
         refused(place, name, "-o", out, "--psf", "gaussian:1", "--dtype", "float32", says=says)
     wide = np.ones((9, 9, 4))

@@ -613,6 +613,8 @@ def test_ome_pages_may_lie_in_any_order(tmp_path):
         ),
         ("<OME><BinaryOnly MetadataFile='a.companion.ome' UUID='urn:uuid:1'/></OME>", "leave out page 1"),
         ("<broken OME>", "leave out page 1"),
+        (ome_xml("<TiffData/>", (4, 1, 1)).replace('SizeZ="4"', 'SizeZ="four"'), "leave out page 1"),
+        (ome_xml("<TiffData/>", (0, 1, 1)), "leave out page 1"),
     ],
 )
 def test_ome_pages_without_one_place_make_no_volume(tmp_path, xml, says):

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from conftest import need
-from fastdeblur import PrecisionWarning, PSFWarning, richardson_lucy, wiener
+from fastdeblur import InvalidArgument, PrecisionWarning, PSFWarning, richardson_lucy, wiener
 from fastdeblur._geometry import BOUNDARIES, Frame
 
 from cases import box, lopsided
@@ -375,6 +375,47 @@ def test_a_psf_with_negative_values_does_not_run_away(backend, boundary, acceler
     assert np.isfinite(result).all()
     assert result.sum() == pytest.approx(image.sum(), rel=0.3 if boundary == "zero" else 0.05)
     assert result.max() < 20 * image.max()
+
+
+def test_small_negative_values_beside_weak_weights_do_not_run_away(backend):
+    rng = np.random.default_rng(7)
+    psf = np.exp(-np.add.outer(np.arange(-5, 6) ** 2, np.arange(-5, 6) ** 2) / 4.0)
+    psf[0] = -0.002 * psf.sum() / 11
+    image = rng.poisson(20, (40, 44)).astype(np.float64)
+    weights = 1 / np.maximum(image, 1)  # 1 / variance
+    weights[3, 4] = 0.2
+    run = {"num_iter": 60, "weights": weights, "backend": backend}
+    with pytest.warns(PSFWarning, match="negative"):
+        result = richardson_lucy(image, psf, **run)
+    assert result.max() < 20 * image.max()
+    np.testing.assert_allclose(result.mean(), image.mean(), rtol=0.2)
+    psf[0] *= 50
+    with (
+        pytest.warns(PSFWarning),
+        pytest.raises(InvalidArgument, match="psf: expected no negative values beside weights as small as"),
+    ):
+        richardson_lucy(image, psf, **run)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_planes_do_not_depend_on_each_other(backend, dtype, weighted):
+    """Not by another plane's PSF or weights either, which decide what is too little to divide by."""
+    rng = np.random.default_rng(8)
+    image = rng.uniform(0.2, 1, (3, 24, 26)).astype(dtype)
+    psfs = np.stack([lopsided(5, 5)] * 3)
+    weights = np.ones(image.shape)
+    if weighted:
+        weights[1] = rng.uniform(0.01, 1, image.shape[1:])
+        weights[2, :4, :5] = 0
+    else:
+        psfs[1, 0] = -0.5
+    run = {"boundary": "unknown", "backend": backend}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PSFWarning)
+        result = richardson_lucy(image, psfs, 8, channel_axis=0, weights=weights, **run)
+        for k in range(3):
+            alone = richardson_lucy(image[k], psfs[k], 8, weights=weights[k], **run)
+            np.testing.assert_array_equal(result[k], alone)
 
 
 @pytest.mark.parametrize("boundary", ["unknown", "periodic"])

@@ -106,10 +106,11 @@ def test_the_background_is_in_the_image_s_unit():
 @pytest.mark.parametrize(
     ("background", "rule"),
     [
-        ("rim", "expected None, a number or 'image', got 'rim'"),
-        (np.nan, "expected a finite number"),
-        ([100.0], "expected a finite number"),
-        (np.ones((3, 3)), r"expected a finite number .*got array of shape \(3, 3\)"),
+        ("rim", "expected None, a finite number or 'image', got 'rim'"),
+        (np.nan, "expected None, a finite number or 'image', got nan"),
+        (True, "expected None, a finite number or 'image', got True"),
+        ([100.0], "expected None, a finite number or 'image', got "),
+        (np.ones((3, 3)), r"expected None, a finite number or 'image', got array of shape \(3, 3\)"),
         (1e6, r"expected a level below every bead's peak, of which the lowest is \d+\.?\d*, got 1000000.0"),
     ],
 )

@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <thread>
+#include <utility>
 #if defined(__GNUC__)
 #include <cxxabi.h>
 #endif
@@ -59,6 +60,18 @@ class Locked {
   PyGILState_STATE state_;
 };
 
+// While it lives nobody asks whether to go on; see Interruptible.
+class Uninterrupted {
+ public:
+  Uninterrupted() = default;
+  Uninterrupted(const Uninterrupted&) = delete;
+  Uninterrupted& operator=(const Uninterrupted&) = delete;
+  ~Uninterrupted() { detail::interrupt = before_; }
+
+ private:
+  void (*before_)() = std::exchange(detail::interrupt, nullptr);
+};
+
 // Lets Ctrl-C through, every 50 ms: taking the GIL after every tiny image would cost more than the image.
 // Only the thread that entered the call can hear a signal, so that the others do nothing.
 class Poll {
@@ -69,6 +82,7 @@ class Poll {
     if (now - looked_ < std::chrono::milliseconds(50)) return;
     looked_ = now;
     const Locked locked;
+    const Uninterrupted uninterrupted;  // a signal's handler may compute, too
     if (PyErr_CheckSignals() != 0) throw pybind11::error_already_set();
   }
 
@@ -87,7 +101,6 @@ class Interruptible {
   }
   Interruptible(const Interruptible&) = delete;
   Interruptible& operator=(const Interruptible&) = delete;
-  ~Interruptible() { detail::interrupt = nullptr; }
 
  private:
   static Poll& poll() {
@@ -96,6 +109,7 @@ class Interruptible {
   }
 
   Unlocked unlocked_;
+  Uninterrupted before_;  // of a computation in whose midst a signal's handler began this one
 };
 
 // What a call into Python answers. It may ask for the lock anew, and end there.

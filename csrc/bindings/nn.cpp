@@ -6,7 +6,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
-#include <chrono>
+#include <functional>
 
 #include "bindings/arrays.h"
 #include "bindings/nn_spec.h"
@@ -51,17 +51,9 @@ class BoundNet {
                          {c.out_block * size, size, c.out_row * size, c.lanes * size}, c.out, nobody);
       in_python([&] { wiener(node, in, to); });
     };
-    // Ctrl-C, every 50 ms.
-    auto looked = std::chrono::steady_clock::now();
-    const auto poll = [&] {
-      const auto now = std::chrono::steady_clock::now();
-      if (now - looked < std::chrono::milliseconds(50)) return;
-      looked = now;
-      const Locked locked;
-      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-    };
+    Poll poll;
     const Unlocked unlocked;
-    network_.run(view, result, threads, max_memory, channels, poll);
+    network_.run(view, result, threads, max_memory, channels, std::ref(poll));
   }
 
   int64_t memory(int64_t h, int64_t w, int threads, int64_t max_memory) const {

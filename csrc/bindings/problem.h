@@ -6,10 +6,8 @@
 #include <pybind11/stl.h>
 
 #include <array>
-#include <chrono>
 #include <cstdint>
 #include <string>
-#include <thread>
 #include <tuple>
 #include <vector>
 

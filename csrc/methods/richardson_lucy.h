@@ -21,8 +21,8 @@ struct RichardsonLucyOptions {
   std::int64_t iterations = 0;
   Acceleration acceleration = Acceleration::none;
   double background = 0;
-  double sigma =
-      1e-4;  // a scene pixel that sends less than this into the frame is not estimated: see RlUpdate
+  // A scene pixel that sends less than this into the frame is not estimated: see RlUpdate.
+  double sigma = 1e-4;
   // Called after every iteration with the number done and |x_k - x_{k-1}| / |x_k|; false ends the run. May be
   // empty.
   std::function<bool(std::int64_t, double)> goes_on;

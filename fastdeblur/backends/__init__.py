@@ -36,6 +36,9 @@ class Plane(NamedTuple):
     weights: Any = None
     init: Any = None
     position: tuple[int, ...] = ()  # among batch axes and channels
+    sigma: float = (
+        0.0  # Richardson-Lucy: the least H^T W that is divided by; one for all planes that are run together
+    )
 
 
 class Plan(Protocol):

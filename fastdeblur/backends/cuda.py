@@ -119,7 +119,7 @@ class CudaPlan:
             params.num_iter,
             params.acceleration,
             params.background,
-            params.sigma,
+            planes[0].sigma,
             on_iteration is not None,
             on_iteration,
             stream,

@@ -87,7 +87,7 @@ class NativePlan:
             params.num_iter,
             params.acceleration,
             params.background,
-            params.sigma,
+            planes[0].sigma,
             on_iteration is not None,
             on_iteration,
         )

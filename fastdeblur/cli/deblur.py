@@ -183,7 +183,7 @@ def deblur(
         Dtype,
         typer.Option(
             help="of the result: same (the input's; it is rounded and cut to what that holds), or float32, for TIFF: the file's "
-            "numbers, neither rounded nor cut."
+            "numbers, not cut and to 24 bits."
         ),
     ] = Dtype.same,
     gamma: Annotated[
@@ -339,14 +339,16 @@ class OnePsf(TyperCommand):
     """Refuses a second --psf. Of other options the last one holds, as is usual; two blurs may well be meant to be joined."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args:
-            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        given = list(args)
+        rest = super().parse_args(ctx, args)  # first: --help ends it
+        if given and not ctx.resilient_parsing:
+            _, _, order = self.make_parser(ctx).parse_args(args=given)
             if sum(option.name == "psf" for option in order) > 1:
                 with reported():
                     raise UsageError(
                         "--psf: expected one, got several; blurs that follow one another are joined by +"
                     )
-        return super().parse_args(ctx, args)
+        return rest
 
 
 def _psf(spec: str, volume: bool) -> NDArray[Any]:

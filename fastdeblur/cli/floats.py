@@ -1,4 +1,4 @@
-"""`--dtype float32`: results in the file's numbers that are neither rounded nor cut, and a word where they are cut."""
+"""`--dtype float32`: results in the file's numbers, not cut and to 24 bits, and a word where they are cut."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def require_tiff(out: Path) -> None:
 
 
 def as_float32(picture: Picture) -> Picture:
-    """The same numbers as float32, whatever the dtype was; what white was among them is kept. Raises UsageError."""
+    """The same numbers as float32, to its 24 bits, whatever the dtype was; what white was among them is kept. Raises UsageError."""
     try:
         return replace(picture, pages=[_as_float32(page, picture.format) for page in picture.pages])
     except ValueError as error:
@@ -52,7 +52,7 @@ def _as_float32(page: Page, kind: str) -> Page:
     with np.errstate(over="ignore"):
         pixels = page.pixels.astype(np.float32)
     if not np.isfinite(pixels).all():
-        raise ValueError(f"expected values that float32 holds, got {np.abs(page.pixels).max():.3g}")
+        raise ValueError(f"expected values that float32 holds, got up to {np.abs(page.pixels).max():.3g}")
     return replace(
         page,
         pixels=pixels,

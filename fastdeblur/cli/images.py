@@ -96,7 +96,7 @@ def check_size(width: int, height: int, limit: int) -> None:
 
 
 def check_input(path: Path) -> None:
-    """Refuse a directory, before a name is made of its name."""
+    """Refuse a directory, before the output's name is made from its name."""
     if os.path.isdir(path):
         raise UsageError(
             f"IN: {path}: expected PNG, JPEG or TIFF files, got a directory: name the files in it"

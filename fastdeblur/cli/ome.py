@@ -80,21 +80,31 @@ def _root(xml: str | None) -> ET.Element | None:
 
 
 def _images(root: ET.Element, name: str) -> Iterator[_Image]:
+    """The images whose description can be read."""
     for pixels in root.iterfind(".//{*}Pixels"):
-        order = pixels.get("DimensionOrder", "XYZCT")
-        axes = order[:1:-1] if sorted(order[2:]) == ["C", "T", "Z"] else "TCZ"
-        # SizeC counts samples; those of one channel lie in one page.
-        channels = len(pixels.findall("{*}Channel")) or int(pixels.get("SizeC", 1))
-        shape = tuple(channels if axis == "C" else int(pixels.get(f"Size{axis}", 1)) for axis in axes)
-        runs = []
-        for data in pixels.iterfind("{*}TiffData"):
-            if _is_here(data.find("{*}UUID"), root.get("UUID"), name):
-                lone = 1 if "IFD" in data.attrib else math.prod(shape)
-                first = [int(data.get(f"First{axis}", 0)) for axis in axes]
-                runs.append(
-                    _Run(int(data.get("IFD", 0)), int(data.get("PlaneCount", lone)), _plane(first, shape))
-                )
-        yield _Image(axes, shape, runs)
+        try:
+            image = _image(pixels, root.get("UUID"), name)
+        except ValueError:  # what should be a number is none
+            continue
+        if min(image.shape) > 0:
+            yield image
+
+
+def _image(pixels: ET.Element, uuid: str | None, name: str) -> _Image:
+    order = pixels.get("DimensionOrder", "XYZCT")
+    axes = order[:1:-1] if sorted(order[2:]) == ["C", "T", "Z"] else "TCZ"
+    # SizeC counts samples; those of one channel lie in one page.
+    channels = len(pixels.findall("{*}Channel")) or int(pixels.get("SizeC", 1))
+    shape = tuple(channels if axis == "C" else int(pixels.get(f"Size{axis}", 1)) for axis in axes)
+    runs = []
+    for data in pixels.iterfind("{*}TiffData"):
+        if _is_here(data.find("{*}UUID"), uuid, name):
+            lone = 1 if "IFD" in data.attrib else math.prod(shape)
+            first = [int(data.get(f"First{axis}", 0)) for axis in axes]
+            runs.append(
+                _Run(int(data.get("IFD", 0)), int(data.get("PlaneCount", lone)), _plane(first, shape))
+            )
+    return _Image(axes, shape, runs)
 
 
 def _is_here(there: ET.Element | None, uuid: str | None, name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -35,10 +35,10 @@ from fastdeblur.errors import InvalidArgument, PrecisionWarning
 from fastdeblur.ops import Ops, recipe
 
 # Scene pixels that send less than this fraction of their light into the observed frame are not estimated: dividing by so
-# little would amplify rounding, and they matter to the frame by no more than that fraction. Where a PSF has negative values, H^T W
-# is small by cancellation too while the correction is not, and what is amplified then grows with every iteration: no pixel is
-# estimated whose light, signs left out, is more than twice its H^T W. What only weak weights see is as weak, down to what the
-# transforms' rounding leaves of it.
+# little would amplify rounding, and they matter to the frame by no more than that fraction. What only weak weights see is as weak,
+# down to what the transforms' rounding leaves of it. Where a PSF has negative values, H^T W is small by cancellation too while the
+# correction is not, and what is amplified then grows with every iteration. The cancelled part is at most the PSF's negative sum: no
+# pixel is estimated whose H^T W is less than twice that, and where weights are as small, that is no bound but a refusal.
 SIGMA = 1e-4
 _MOST_SIGMA = 0.5
 _LEAST_SIGMA = {"float32": 1e-6, "float64": 1e-12}
@@ -143,6 +143,7 @@ def richardson_lucy(
     weights : array, >= 0, shape of the image or of its spatial axes, optional
         Trust per pixel, 1 / variance say: 0 leaves a dead, saturated or missing pixel out (it may then hold anything, NaN too).
         Only their ratios matter: up to a thousand in float32, beyond which a ``PrecisionWarning`` is given, and 1e8 in float64.
+        On a device, weights of which some are 0 are taken for a mask: those below 1e-4 of the largest see nothing.
     init : array, >= 0, shape of the image, optional
         First estimate, a former result say. A pixel that is 0 stays 0. Default: the mean of the image, everywhere.
     tol : float >= 0, optional
@@ -222,7 +223,6 @@ class RichardsonLucyParams:
     num_iter: int
     acceleration: str  # "", "biggs-andrews" or "ogm"
     background: float
-    sigma: float  # see SIGMA
     tol: float  # 0: never stop by it
     callback: Callback | None
 
@@ -268,7 +268,6 @@ def run(
         min(as_count(num_iter, "num_iter"), 1 << 62),
         as_acceleration(acceleration),
         as_number(background, "background", dtype=problem.dtype),
-        SIGMA,
         0.0 if tol is None else as_number(tol, "tol"),
         callback,
     )
@@ -277,44 +276,78 @@ def run(
     # First: what cannot be held must not be looked through.
     made = as_out(None, image.shape, problem.dtype, image) if out is None else None
     mask = None if weights is None else _as_weights(weights, problem, image)
-    params = replace(params, sigma=_sigma(problem.psfs, mask))
     start = None if init is None else _as_init(init, problem, image, problem.frame(boundary).pixels)
     result = made
     if result is None:
         result = as_out(out, image.shape, problem.dtype, image, weights=mask, init=start)
     options = {"acceleration": params.acceleration, "weights": mask is not None}
-    problem.run("richardson_lucy", boundary, params, problem.planes(image, result, mask, start), options)
+    planes = _with_sigma(problem.planes(image, result, mask, start), problem.psfs)
+    problem.run("richardson_lucy", boundary, params, planes, options)
     return answer(result, out)
 
 
-def _sigma(psfs: NDArray[Any], weights: AnyArray | None) -> float:
-    """The least H^T W that is divided by; see SIGMA."""
-    lowest = (
-        1.0 if not isinstance(weights, np.ndarray) else _lowest(weights)
-    )  # on a device: no look at each pixel
-    least = max(SIGMA * lowest, _LEAST_SIGMA[psfs.dtype.name])
-    negative = max(-float(psf[psf < 0].sum(dtype=np.float64)) for psf in psfs)
-    return max(least, lowest * min(2 * negative, _MOST_SIGMA))
+def _with_sigma(planes: list[Plane], psfs: NDArray[Any]) -> list[Plane]:
+    """The planes, each with the least H^T W that it is divided by."""
+    negative = [-float(psf[psf < 0].sum(dtype=np.float64)) for psf in psfs]
+    ranges: dict[int, _Range] = {}  # of weights that several planes share
+    for plane in planes:
+        if id(plane.weights) not in ranges:
+            ranges[id(plane.weights)] = _Range.of(plane.weights)
+    _warn_of_weak(list(ranges.values()), psfs.dtype)
+    lowest = [ranges[id(plane.weights)].lowest for plane in planes]
+    return [
+        p._replace(sigma=_sigma(low, negative[p.psf], psfs.dtype))
+        for p, low in zip(planes, lowest, strict=True)
+    ]
 
 
-def _lowest(weights: NDArray[Any]) -> float:
-    """The smallest positive of weights up to 1; warns if many are too small for the precision."""
-    lowest, positive, weak = 1.0, 0, 0
-    piece: Any
-    # Piece by piece: a plan allocates nothing that grows with the image.
-    for piece in np.nditer(weights, ("external_loop", "buffered"), buffersize=1 << 13):
-        above = piece > 0
-        lowest = min(lowest, float(np.where(above, piece, 1).min()))
-        positive += int(np.count_nonzero(above))
-        weak += int(np.count_nonzero(above & (piece < _WEAK)))
-    if weights.dtype != np.float64 and weak > _FEW * positive:
-        warnings.warn(
-            f"weights: {100 * weak / positive:.2g} % of the positive ones are below {_WEAK:g} of the largest, which float32 can "
-            "hardly tell from 0 beside it: expected a float64 image (dtype, for a Deconvolver) or a smaller range",
-            PrecisionWarning,
-            stacklevel=user_level(),
+def _sigma(lowest: float, negative: float, dtype: np.dtype[Any]) -> float:
+    if negative > 0 and lowest < min(1.0, 4 * negative):
+        raise InvalidArgument(
+            f"psf: expected no negative values beside weights as small as {lowest:.2g} of the largest, got "
+            f"{100 * negative:.2g} % of its sum: cut it at 0, or use weights of 0 and 1"
         )
-    return lowest
+    return max(SIGMA * lowest, _LEAST_SIGMA[dtype.name], min(2 * negative, _MOST_SIGMA))
+
+
+@dataclass(frozen=True)
+class _Range:
+    """Of an image's weights: the smallest positive one, up to 1; how many are positive, and how many of them below _WEAK."""
+
+    lowest: float = 1.0
+    positive: int = 0
+    weak: int = 0
+
+    @staticmethod
+    def of(weights: AnyArray | None) -> _Range:
+        if weights is None:
+            return _Range()
+        if isinstance(
+            weights, DeviceArray
+        ):  # of the smallest alone, which may be 0: then they are taken for a mask
+            least = float(weights.library.extremes(weights, tuple(range(weights.ndim)), "weights")[0].min())
+            return _Range(min(1.0, least) if least > 0 else 1.0)
+        lowest, positive, weak = 1.0, 0, 0
+        piece: Any
+        # Piece by piece: a plan allocates nothing that grows with the image.
+        for piece in np.nditer(weights, ("external_loop", "buffered"), buffersize=1 << 13):
+            above = piece > 0
+            lowest = min(lowest, float(np.where(above, piece, 1).min()))
+            positive += int(np.count_nonzero(above))
+            weak += int(np.count_nonzero(above & (piece < _WEAK)))
+        return _Range(lowest, positive, weak)
+
+
+def _warn_of_weak(ranges: list[_Range], dtype: np.dtype[Any]) -> None:
+    positive, weak = (sum(getattr(r, name) for r in ranges) for name in ("positive", "weak"))
+    if dtype == np.float64 or weak <= _FEW * positive:
+        return
+    warnings.warn(
+        f"weights: {100 * weak / positive:.2g} % of the positive ones are below {_WEAK:g} of the largest, which float32 can hardly "
+        "tell from 0 beside it: expected a float64 image (dtype, for a Deconvolver) or a smaller range",
+        PrecisionWarning,
+        stacklevel=user_level(),
+    )
 
 
 def as_acceleration(value: Any) -> str:
@@ -430,7 +463,7 @@ def solve(params: RichardsonLucyParams, plane: Plane, otf: Any, frame: Frame, op
     momentum = ogm_momentum()
     for k in range(1, params.num_iter + 1):
         ratio = ops.ratio(y, blur(z), params.background, floor)
-        x_before, x = x, ops.scaled(z, adjoint(ratio), norm, params.sigma)
+        x_before, x = x, ops.scaled(z, adjoint(ratio), norm, plane.sigma)
         if params.watched:
             estimate = partial(ops.copied, ops.crop(x, frame), plane.out)
             if not params.goes_on(plane, k, relative_change(ops, x, x_before), estimate):

@@ -168,8 +168,12 @@ def from_beads(
 
 def _level(background: Any, light: Float64Array) -> float:
     """A background that is not each window's own, in the image's unit."""
-    if not isinstance(background, str):
+    if isinstance(background, str) and background == "image":
+        return float(np.median(light))
+    try:
+        if isinstance(background, (bool, np.bool_)):
+            raise InvalidArgument(f"got {background}")
         return as_number(background, "background", minimum=-np.inf)
-    if background != "image":
-        raise InvalidArgument(f"background: expected None, a number or 'image', got {background!r}")
-    return float(np.median(light))
+    except InvalidArgument as error:
+        given = str(error).rpartition("got ")[2]
+        raise InvalidArgument(f"background: expected None, a finite number or 'image', got {given}") from None
