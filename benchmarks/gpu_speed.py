@@ -180,7 +180,7 @@ def wiener_batch(cupy: Any, bench: Bench, bandwidth: float, frames: int, height:
     plan = Deconvolver(shape, psf, channel_axis=-1)
     moved = frames * 3 * (2 * 4 * height * width + 4 * half_spectrum((height + 28, width + 28)))
     bench.case(
-        f"wiener {frames} x {height}x{width} RGB, reflect, per frame",
+        f"wiener {frames} x {height}x{width} RGB, edge, per frame",
         {"cuda": lambda: plan.wiener(image, 0.01, out=out)},
         bound=moved / bandwidth,
         scale=frames,

@@ -384,6 +384,11 @@ def test_a_psf_file_is_one_volume_from_front_to_back(place):
         refused(place, "photo.png", "-o", "x.png", "--volume", "--psf", "k.tif", says=says)
 
 
+def test_a_name_that_is_too_long_is_refused_before_any_work(place):
+    long = "a" * 300 + ".png"
+    refused(place, "photo.png", "-o", long, "--psf", "motion:3", says=f"OUT: {long}: ")
+
+
 def test_a_second_psf_is_refused(place):
     refused(
         place, "photo.png", "-o", "x.png", "--psf", "motion:3", "--psf=gaussian:1",

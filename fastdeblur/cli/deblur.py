@@ -415,6 +415,7 @@ def _gamma(text: str, linear: bool) -> str | float | None:
 def _plan_outputs(inputs: list[Path], output: str, overwrite: bool) -> list[tuple[Path, Path]]:
     """The output file for each input. Raises UsageError where one of them may not be written."""
     out = Path(output)
+    images.check_name(out, "OUT")
     ends_open = output.endswith(("/", os.sep))
     if out.is_dir() or ends_open or len(inputs) > 1:
         if not out.is_dir() and not ends_open and out.suffix.lower() in images.SUFFIXES:

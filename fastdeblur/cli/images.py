@@ -139,8 +139,19 @@ def check_directory(place: Path, argument: str) -> None:
         raise UsageError(f"{argument}: the directory {str(place)!r} cannot be written to")
 
 
+def check_name(out: Path, argument: str) -> None:
+    """Refuse a name that no file can have, too long a one say."""
+    try:
+        os.lstat(out)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise UsageError(f"{argument}: {out}: {error.strerror}") from error
+
+
 def check_place(out: Path, argument: str) -> None:
     """Refuse, before any work, a name that no file can be written to; a link is followed."""
+    check_name(out, argument)
     if out.is_dir():
         raise UsageError(f"{argument}: {out} is a directory")
     if out.is_symlink():
