@@ -48,6 +48,8 @@ class Problem:
         self.layout = Layout.of(shape, psf_array.shape, channel_axis)
         self.dtype = dtype
         self.psfs = self.layout.psfs(psf_array).astype(dtype)
+        # Of each PSF, whose sum is 1: the sum of what is below 0, as a positive number.
+        self.negative = [-float(psf[psf < 0].sum(dtype=np.float64)) for psf in self.psfs]
         self._backend_name = backend
         self._device = device
         self._keep = keep

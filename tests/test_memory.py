@@ -67,6 +67,16 @@ def call_of(situation, dtype, backend):
     return lambda: function(image, psf, parameter, out=out, **arguments, backend=backend)
 
 
+def traced_peak(call):
+    """What Python allocates at most while a call runs, in bytes."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("name", ["numpy", "numba"])
 @pytest.mark.parametrize("situation", SITUATIONS, ids=label)
 def test_estimate_of_recipes(situation, name, dtype):
@@ -76,12 +86,7 @@ def test_estimate_of_recipes(situation, name, dtype):
     method, shape, *rest = situation
     call_of((method, tuple(min(n, 280) for n in shape), *rest), dtype, need(name))()
     call = call_of(situation, dtype, name)
-    tracemalloc.start()
-    try:
-        call()
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    peak = traced_peak(call)
     assert 0.8 * peak <= estimate(situation, dtype, name) <= 1.2 * peak + (1 << 20)
 
 
@@ -233,12 +238,7 @@ def test_a_batch_that_must_be_copied_is_copied_in_parts(backend, dtype, monkeypa
     )
     for call in calls:
         call()
-        tracemalloc.start()
-        try:
-            call()
-            peak = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
+        peak = traced_peak(call)
         said = estimate_memory("wiener", image.shape, psf.shape, dtype, backend=backend)
         assert peak <= (400_000 if backend == "native" else 1.2 * said + (1 << 20))
 
@@ -275,12 +275,7 @@ def test_a_native_plan_allocates_once(native):
     plan, out = Deconvolver(image.shape, box(9, 9), backend=native), np.empty_like(image)
     for call in planned_calls(plan, image, out):
         call()
-        tracemalloc.start()
-        try:
-            call()
-            peak = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
+        peak = traced_peak(call)
         assert peak < image.nbytes / 20  # what Python allocates; the core is looked at below
 
 

@@ -39,10 +39,10 @@ def work():
 """
 
 
-def script(code, backend, **env):
+def run(code, *arguments, **env):
     """Run code in a process of its own, so that what hangs or dies is not this one."""
     return subprocess.run(
-        [sys.executable, "-c", PREAMBLE + code, backend],
+        [sys.executable, "-c", code, *arguments],
         cwd=Path(__file__).parent,  # not the root, whose source tree would hide an installed package
         env={**os.environ, **env},
         capture_output=True,
@@ -50,6 +50,10 @@ def script(code, backend, **env):
         timeout=TIMEOUT,
         check=False,
     )
+
+
+def script(code, backend, **env):
+    return run(PREAMBLE + code, backend, **env)
 
 
 def succeeds(code, backend, **env):
@@ -274,6 +278,30 @@ print("done")
 # ----------------------------------------------------------------------------------------------------- Ctrl-C
 
 
+def interrupted(code, *arguments):
+    """What a process that says "running" prints after Ctrl-C, and the seconds until it ended, with exit code 5."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        cwd=Path(__file__).parent,  # not the root, whose source tree would hide an installed package
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "running\n"
+        time.sleep(0.5)
+        sent = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=TIMEOUT)
+        assert process.returncode == 5, errors
+        return output, time.monotonic() - sent
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 @pytest.mark.parametrize("watched", [False, True], ids=["alone", "with-callback"])
 def test_ctrl_c_stops_a_long_run(backend, watched):
@@ -295,27 +323,9 @@ except KeyboardInterrupt:
     sys.exit(5)
 """
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, backend, str(watched)],
-        cwd=Path(__file__).parent,  # not the root, whose source tree would hide an installed package
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "running\n"
-        time.sleep(0.5)
-        sent = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=TIMEOUT)
-        assert process.returncode == 5, errors
-        assert output == "interrupted\n"
-        assert time.monotonic() - sent < 30  # one iteration takes milliseconds
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+    output, seconds = interrupted(code, backend, str(watched))
+    assert output == "interrupted\n"
+    assert seconds < 30  # one iteration takes milliseconds
 
 
 # Each takes minutes on any machine, and little memory.
@@ -343,25 +353,8 @@ except KeyboardInterrupt:
     fastdeblur.psf.motion(7, 20)  # the library still works
     sys.exit(5)
 """
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=Path(__file__).parent,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"running\n"
-        time.sleep(0.5)
-        sent = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=TIMEOUT)
-        assert process.returncode == 5, errors.decode()
-        assert time.monotonic() - sent < 10
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+    _, seconds = interrupted(code)
+    assert seconds < 10
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
@@ -384,13 +377,7 @@ try:
 except KeyboardInterrupt:
     print(np.round(heard, 6))
 """
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-    )
+    result = run(code)
     assert result.stdout == "[1. 1. 1.]\n", result.stderr
 
 
@@ -426,13 +413,7 @@ time.sleep(0.05)
 print("done")
 """
     for _ in range(3):
-        result = subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-        )
+        result = run(code)
         assert (result.returncode, result.stdout) == (0, "done\n"), result.stderr
 
 

@@ -135,6 +135,11 @@ def transfer(kernel: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     return np.fft.rfft2(np.roll(grid, (-(height // 2), -(width // 2)), (0, 1)))
 
 
+def blurred(grid: NDArray[Any], otf: NDArray[Any]) -> NDArray[Any]:
+    """A periodic grid through a transfer function of its own shape."""
+    return np.fft.irfft2(otf * np.fft.rfft2(grid), s=grid.shape)
+
+
 def gradient_power(shape: tuple[int, ...]) -> FloatArray:
     """|F|^2 of both forward differences on the half spectrum."""
     down = 2 - 2 * np.cos(2 * np.pi * np.fft.fftfreq(shape[0]))

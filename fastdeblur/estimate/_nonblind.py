@@ -11,6 +11,7 @@ from fastdeblur._checks import require_finite
 from fastdeblur.estimate._border import on_grid
 from fastdeblur.estimate._gradient_prior import (
     FloatArray,
+    blurred,
     half_quadratic,
     hyper_laplacian_steps,
     shrink_table,
@@ -64,36 +65,35 @@ def hyper_laplacian(
     steps, table = hyper_laplacian_steps(weight, exponent, num_steps), shrink_table(exponent)
     if weights is not None:
         image = _bridged(image, weights, kernel.shape)
-    data = _blurred_beyond(image, kernel)
+    data = on_grid(image, kernel.shape)
+    otf = transfer(kernel, data.shape)
+    data = _blurred_beyond(data, otf, (height, width))
     x = half_quadratic(data, data, kernel, steps, table, native=native, n_threads=n_threads)
     patient = weights is not None and bool((weights < 1).any())
     bright = saturated is not None and bool(saturated.any())
     if not (patient or bright):
         return x[:height, :width]
-    otf = transfer(kernel, data.shape)
     kept = np.ones(image.shape) if weights is None else weights
     over = on_grid(np.zeros(image.shape) if saturated is None else saturated, kernel.shape) > 0.5
     trust = on_grid(kept, kernel.shape) * ~over
     filled = data
     for _ in range(_FILLINGS):
-        blurred = np.fft.irfft2(otf * np.fft.rfft2(x), s=data.shape)
-        step = _PACE * (blurred - filled)
+        step = _PACE * (blurred(x, otf) - filled)
         filled = np.maximum(filled + (1 - trust) * step, np.where(over, data, -np.inf))
         filled = np.asarray(filled, np.float32)
         x = half_quadratic(filled, x, kernel, steps, table, native=native, n_threads=n_threads)
     return x[:height, :width]
 
 
-def _blurred_beyond(image: NDArray[Any], kernel: FloatArray) -> FloatArray:
-    """The image on its grid, with nothing beyond its borders that the blur erases: what would be there rings in the frame.
+def _blurred_beyond(data: FloatArray, otf: NDArray[Any], frame: tuple[int, int]) -> FloatArray:
+    """An image on its grid, with nothing beyond the frame that the blur erases: what would be there rings in the frame.
 
     After motion whole frames gain up to 3 dB by it, on average 0.9; after other blurs nothing.
     """
-    data = on_grid(image, kernel.shape)
-    blurred = np.fft.irfft2(transfer(kernel, data.shape) * np.fft.rfft2(data), s=data.shape)
-    height, width = image.shape
-    blurred[:height, :width] = image
-    return np.asarray(blurred, np.float32)
+    inside = (slice(frame[0]), slice(frame[1]))
+    result = blurred(data, otf)
+    result[inside] = data[inside]
+    return np.asarray(result, np.float32)
 
 
 def _bridged(image: NDArray[Any], weights: NDArray[Any], reach: tuple[int, ...]) -> FloatArray:
@@ -103,7 +103,7 @@ def _bridged(image: NDArray[Any], weights: NDArray[Any], reach: tuple[int, ...])
     widths = [max(1.0, n / 2) for n in reach]
     decay = [np.exp(-2 * (np.pi * s * f) ** 2) for s, f in zip(widths, _frequencies(kept.shape), strict=True)]
     low_pass = decay[0][:, np.newaxis] * decay[1]
-    near, far = (np.fft.irfft2(np.fft.rfft2(a) * low_pass, s=kept.shape) for a in (kept, trust))
+    near, far = (blurred(a, low_pass) for a in (kept, trust))
     floor = 1e-3
     mean = (near + floor * kept.mean() / max(float(trust.mean()), 1e-6)) / (np.maximum(far, 0) + floor)
     height, width = image.shape

@@ -281,22 +281,21 @@ def run(
     if result is None:
         result = as_out(out, image.shape, problem.dtype, image, weights=mask, init=start)
     options = {"acceleration": params.acceleration, "weights": mask is not None}
-    planes = _with_sigma(problem.planes(image, result, mask, start), problem.psfs)
+    planes = _with_sigma(problem.planes(image, result, mask, start), problem)
     problem.run("richardson_lucy", boundary, params, planes, options)
     return answer(result, out)
 
 
-def _with_sigma(planes: list[Plane], psfs: NDArray[Any]) -> list[Plane]:
+def _with_sigma(planes: list[Plane], problem: Problem) -> list[Plane]:
     """The planes, each with the least H^T W that it is divided by."""
-    negative = [-float(psf[psf < 0].sum(dtype=np.float64)) for psf in psfs]
     ranges: dict[int, _Range] = {}  # of weights that several planes share
     for plane in planes:
         if id(plane.weights) not in ranges:
             ranges[id(plane.weights)] = _Range.of(plane.weights)
-    _warn_of_weak(list(ranges.values()), psfs.dtype)
+    _warn_of_weak(list(ranges.values()), problem.dtype)
     lowest = [ranges[id(plane.weights)].lowest for plane in planes]
     return [
-        p._replace(sigma=_sigma(low, negative[p.psf], psfs.dtype))
+        p._replace(sigma=_sigma(low, problem.negative[p.psf], problem.dtype))
         for p, low in zip(planes, lowest, strict=True)
     ]
 

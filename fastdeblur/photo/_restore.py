@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastdeblur import _isa
 from fastdeblur.estimate._border import on_grid
 from fastdeblur.estimate._exposure import widened
-from fastdeblur.estimate._gradient_prior import transfer
+from fastdeblur.estimate._gradient_prior import blurred, transfer
 from fastdeblur.estimate._nonblind import hyper_laplacian
 from fastdeblur.photo._find import Blur, busiest
 from fastdeblur.photo._numbers import FloatArray
@@ -100,7 +100,7 @@ def restore(
 def _blurred(light: FloatArray, psf: NDArray[np.float64]) -> NDArray[Any]:
     grid = on_grid(light, psf.shape)
     otf = transfer(psf.astype(np.float32), grid.shape)
-    return np.fft.irfft2(otf * np.fft.rfft2(grid), s=grid.shape)[: light.shape[0], : light.shape[1]]
+    return blurred(grid, otf)[: light.shape[0], : light.shape[1]]
 
 
 def _fewest(will_do: Callable[[int], bool]) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from fastdeblur._checks import as_number, as_real_array, result_dtype
+from fastdeblur._checks import as_number, as_real_array, result_dtype, shown
 from fastdeblur.errors import InvalidArgument
 from fastdeblur.psf._beads import align, candidates, centre_of_core, crowded, shift
 from fastdeblur.psf._common import Float64Array, check_shape
@@ -170,10 +171,7 @@ def _level(background: Any, light: Float64Array) -> float:
     """A background that is not each window's own, in the image's unit."""
     if isinstance(background, str) and background == "image":
         return float(np.median(light))
-    try:
-        if isinstance(background, (bool, np.bool_)):
-            raise InvalidArgument(f"got {background}")
-        return as_number(background, "background", minimum=-np.inf)
-    except InvalidArgument as error:
-        given = str(error).rpartition("got ")[2]
-        raise InvalidArgument(f"background: expected None, a finite number or 'image', got {given}") from None
+    with suppress(InvalidArgument):  # whose message knows of numbers only
+        if not isinstance(background, (bool, np.bool_)):
+            return as_number(background, "background", minimum=-np.inf)
+    raise InvalidArgument(f"background: expected None, a finite number or 'image', got {shown(background)}")
